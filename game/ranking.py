@@ -1,0 +1,132 @@
+"""What a better attempt is, which boards a session counts for, and the order of a board.
+
+A board is named by a period (`all-time`, `weekly`, `daily`) and perhaps one difficulty: `daily:3`. At any moment a
+named board shows one *ladder*: the entries of one period, such as `daily:3@2026-11-23`. Ladders are what is stored;
+a board turns to the next ladder when its period ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from enum import StrEnum
+from typing import Final
+
+from game.session import MAX_DIFFICULTY, Session, Status
+
+
+class Period(StrEnum):
+    """How long an entry stays on a board. Days and weeks are UTC; a week starts on Monday."""
+
+    ALL_TIME = "all-time"
+    WEEKLY = "weekly"
+    DAILY = "daily"
+
+
+class UnknownBoard(ValueError):
+    """No board has this name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """One board that clients can ask for; `difficulty` None stands for all difficulties together."""
+
+    period: Period
+    difficulty: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The name on the wire: `weekly` or `weekly:4`."""
+        return self.period.value if self.difficulty is None else f"{self.period.value}:{self.difficulty}"
+
+    def ladder(self, at: datetime) -> str:
+        """The ladder that the board shows at that moment: `all-time`, `weekly:4@2026-11-23` (the Monday)."""
+        start = period_start(self.period, at)
+        return self.name if start is None else f"{self.name}@{start.isoformat()}"
+
+
+def _all_boards() -> dict[str, Board]:
+    difficulties = (None, *range(MAX_DIFFICULTY + 1))
+    boards = (Board(period, difficulty) for period in Period for difficulty in difficulties)
+    return {board.name: board for board in boards}
+
+
+#: Every board there is, by name.
+BOARDS: Final = _all_boards()
+ALL_TIME: Final = BOARDS["all-time"]
+
+
+def board_named(name: str) -> Board:
+    """The board of that name; raises UnknownBoard."""
+    try:
+        return BOARDS[name]
+    except KeyError:
+        raise UnknownBoard(name) from None
+
+
+def period_start(period: Period, at: datetime) -> date | None:
+    """The first UTC day of the period that `at` falls in; None for all time."""
+    day = at.astimezone(UTC).date()
+    if period is Period.ALL_TIME:
+        return None
+    return day if period is Period.DAILY else day - timedelta(days=day.weekday())
+
+
+def period_end(period: Period, at: datetime) -> datetime | None:
+    """The first moment after the period that `at` falls in; None for all time."""
+    start = period_start(period, at)
+    if start is None:
+        return None
+    length = timedelta(days=1 if period is Period.DAILY else 7)
+    return datetime.combine(start + length, time(), UTC)
+
+
+def has_period(ladder: str) -> bool:
+    """Whether the ladder belongs to a period that ends, rather than to all time."""
+    return "@" in ladder
+
+
+def ladders_of(session: Session) -> tuple[str, ...]:
+    """The ladders that an ended session counts for: each period, with and without its difficulty; none if it does
+    not count."""
+    if not session.counts or session.ended_at is None:
+        return ()
+    return tuple(
+        Board(period, difficulty).ladder(session.ended_at)
+        for period in Period
+        for difficulty in (None, session.difficulty)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A player's best attempt on one ladder. `number` is the player's registration number."""
+
+    number: int
+    passed_all_games: bool
+    total_score: int
+    achieved_at: datetime
+
+
+def entry_of(number: int, session: Session) -> Entry:
+    """What an ended session is worth on every ladder it counts for."""
+    if not session.counts or session.ended_at is None:
+        raise ValueError("a session that does not count has no entry")
+    return Entry(number, session.status is Status.FINISHED, session.total_score, session.ended_at)
+
+
+def order(entry: Entry) -> tuple[bool, int, datetime, int]:
+    """The sort key of a board: passed all games first, then the higher score, then who was earlier, then the smaller
+    number."""
+    return (not entry.passed_all_games, -entry.total_score, entry.achieved_at, entry.number)
+
+
+def ranked(entries: Iterable[Entry]) -> list[Entry]:
+    """The entries in the order of a board."""
+    return sorted(entries, key=order)
+
+
+def better(left: Entry, right: Entry) -> Entry:
+    """The better of two attempts of one player. Commutative, so it does not matter which is stored first."""
+    return min(left, right, key=order)

@@ -1,0 +1,224 @@
+"""Everything a client may send: one closed union, told apart by `type`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal, get_args
+
+from pydantic import Field
+
+from protocol.fields import Difficulty, Email, Key, Password, RequestId, Score, Username, Wire
+
+#: Longest text that is read as a token, refresh token or board name; every real one is shorter.
+MAX_TOKEN_CHARACTERS: Final = 4096
+
+
+class NoData(Wire):
+    """For messages that carry nothing."""
+
+
+class RegisterData(Wire):
+    """A new account."""
+
+    email: Email
+    username: Username
+    password: Password
+
+
+class LoginData(Wire):
+    """Credentials as typed; they are compared, not checked against the rules for new ones."""
+
+    email: Annotated[str, Field(max_length=MAX_TOKEN_CHARACTERS)]
+    password: Annotated[str, Field(max_length=MAX_TOKEN_CHARACTERS)]
+
+
+class ResumeData(Wire):
+    """An access token."""
+
+    token: Annotated[str, Field(max_length=MAX_TOKEN_CHARACTERS)]
+
+
+class RefreshData(Wire):
+    """A refresh token; it is used up by this."""
+
+    refresh_token: Annotated[str, Field(max_length=MAX_TOKEN_CHARACTERS)]
+
+
+class StartData(Wire):
+    """A new session."""
+
+    difficulty: Difficulty = 0
+    key: Key | None = None
+
+
+class ScoreData(Wire):
+    """The points of the stage that ends with this."""
+
+    score: Score
+    key: Key | None = None
+
+
+class CancelData(Wire):
+    """Giving up."""
+
+    key: Key | None = None
+
+
+class BoardData(Wire):
+    """One board; names are looked up by the handler, so that an unknown one has its own error."""
+
+    board: Annotated[str, Field(max_length=64)] = "all-time"
+
+
+class GetBoardData(BoardData):
+    """A window of a board: from `offset` on, or around the caller's own entry."""
+
+    limit: Annotated[int, Field(ge=1, le=100)] = 10
+    offset: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
+    around: Literal["me"] | None = None
+
+
+class Since(Wire):
+    """The state a subscriber holds already."""
+
+    epoch: Annotated[str, Field(max_length=64)]
+    version: Annotated[int, Field(ge=0)]
+
+
+class SubscribeData(BoardData):
+    """How many rows to follow, and what is held already."""
+
+    limit: Literal[10, 25, 50, 100] = 10
+    since: Since | None = None
+
+
+class _Request(Wire):
+    id: RequestId
+
+
+class AuthRegister(_Request):
+    """Create an account and log in."""
+
+    type: Literal["auth.register"]
+    data: RegisterData
+
+
+class AuthLogin(_Request):
+    """Log in."""
+
+    type: Literal["auth.login"]
+    data: LoginData
+
+
+class AuthResume(_Request):
+    """Go on with a login on this socket."""
+
+    type: Literal["auth.resume"]
+    data: ResumeData
+
+
+class AuthRefresh(_Request):
+    """Exchange a refresh token for new tokens."""
+
+    type: Literal["auth.refresh"]
+    data: RefreshData
+
+
+class AuthLogout(_Request):
+    """End this login everywhere."""
+
+    type: Literal["auth.logout"]
+    data: NoData = NoData()
+
+
+class UserMe(_Request):
+    """Who am I."""
+
+    type: Literal["user.me"]
+    data: NoData = NoData()
+
+
+class SessionStart(_Request):
+    """Start a session; one in progress is canceled."""
+
+    type: Literal["session.start"]
+    data: StartData = StartData()
+
+
+class SessionLast(_Request):
+    """The last session."""
+
+    type: Literal["session.last"]
+    data: NoData = NoData()
+
+
+class SessionComplete(_Request):
+    """The current stage was passed."""
+
+    type: Literal["session.complete"]
+    data: ScoreData
+
+
+class SessionClose(_Request):
+    """The current stage was not passed; the session has failed."""
+
+    type: Literal["session.close"]
+    data: ScoreData
+
+
+class SessionCancel(_Request):
+    """Give the session up."""
+
+    type: Literal["session.cancel"]
+    data: CancelData = CancelData()
+
+
+class LeaderboardGet(_Request):
+    """Read a window of a board."""
+
+    type: Literal["leaderboard.get"]
+    data: GetBoardData = GetBoardData()
+
+
+class LeaderboardSubscribe(_Request):
+    """Follow the top of a board."""
+
+    type: Literal["leaderboard.subscribe"]
+    data: SubscribeData = SubscribeData()
+
+
+class LeaderboardUnsubscribe(_Request):
+    """Stop following a board."""
+
+    type: Literal["leaderboard.unsubscribe"]
+    data: BoardData = BoardData()
+
+
+class Ping(_Request):
+    """Is the server there."""
+
+    type: Literal["ping"]
+    data: NoData = NoData()
+
+
+ClientMessage = Annotated[
+    AuthRegister
+    | AuthLogin
+    | AuthResume
+    | AuthRefresh
+    | AuthLogout
+    | UserMe
+    | SessionStart
+    | SessionLast
+    | SessionComplete
+    | SessionClose
+    | SessionCancel
+    | LeaderboardGet
+    | LeaderboardSubscribe
+    | LeaderboardUnsubscribe
+    | Ping,
+    Field(discriminator="type"),
+]
+
+_MODELS: tuple[Any, ...] = get_args(get_args(ClientMessage)[0])
+#: Every type a client may send.
+CLIENT_TYPES: Final = frozenset(get_args(model.model_fields["type"].annotation)[0] for model in _MODELS)

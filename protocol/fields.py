@@ -1,0 +1,107 @@
+"""Field types that messages of both directions share, with the rules of the contract for each."""
+
+from __future__ import annotations
+
+import unicodedata
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final
+
+import email_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
+
+from game.session import MAX_DIFFICULTY
+
+# The library's documented way to accept names such as player@example.test or @office.local: whether mail arrives there
+# is not what an account hangs on.
+email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
+
+MAX_EMAIL_CHARACTERS: Final = 254
+MAX_USERNAME_CHARACTERS: Final = 32
+MIN_PASSWORD_CHARACTERS: Final = 8
+#: bcrypt reads no more than this; a longer password is refused, never cut.
+MAX_PASSWORD_BYTES: Final = 72
+#: The largest integer of PostgreSQL's bigint; the edge lowers it to the maximum a stage.
+MAX_SCORE: Final = 2**63 - 1
+
+# U+202A..U+202E and U+2066..U+2069 turn the direction of the text around a name, so one player's name could disguise
+# the next row of a board.
+_DIRECTION_OVERRIDES: Final = frozenset(map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A))))
+_UNPRINTABLE: Final = frozenset({"Cc", "Cs", "Cn", "Zl", "Zp"})
+
+
+def _reject(message: str) -> PydanticCustomError:
+    return PydanticCustomError("rule", "{message}", {"message": message})
+
+
+def _check_email(value: str) -> str:
+    if len(value) > MAX_EMAIL_CHARACTERS:
+        raise _reject(f"at most {MAX_EMAIL_CHARACTERS} characters")
+    try:
+        checked = email_validator.validate_email(value, check_deliverability=False, globally_deliverable=False)
+    except email_validator.EmailNotValidError:
+        raise _reject("this is not an email address") from None
+    if "." not in checked.domain:
+        raise _reject("the domain of the address is not complete")
+    return checked.normalized
+
+
+def _check_username(value: str) -> str:
+    name = unicodedata.normalize("NFKC", value).strip()
+    if not 1 <= len(name) <= MAX_USERNAME_CHARACTERS:
+        raise _reject(f"1 to {MAX_USERNAME_CHARACTERS} characters")
+    if any(unicodedata.category(character) in _UNPRINTABLE or character in _DIRECTION_OVERRIDES for character in name):
+        raise _reject("no control characters")
+    return name
+
+
+def _check_password(value: str) -> str:
+    if len(value) < MIN_PASSWORD_CHARACTERS:
+        raise _reject(f"at least {MIN_PASSWORD_CHARACTERS} characters")
+    if len(value.encode()) > MAX_PASSWORD_BYTES:
+        raise _reject(f"at most {MAX_PASSWORD_BYTES} bytes in UTF-8")
+    if "\0" in value:
+        raise _reject("no NUL character")
+    return value
+
+
+def _check_key(value: str) -> str:
+    if not value.isprintable():
+        raise _reject("printable characters only")
+    return value
+
+
+def _format_timestamp(at: datetime) -> str:
+    return f"{at.astimezone(UTC).isoformat(timespec='milliseconds')[:-6]}Z"
+
+
+def is_none(value: Any) -> bool:
+    """For fields that are left out of the JSON when they are None."""
+    return value is None
+
+
+Email = Annotated[str, AfterValidator(_check_email)]
+Username = Annotated[str, AfterValidator(_check_username)]
+Password = Annotated[str, AfterValidator(_check_password)]
+#: An idempotency key. Shorter ones are refused, which leaves them to the server's own keys (storage/commits.py).
+Key = Annotated[str, Field(min_length=8, max_length=64), AfterValidator(_check_key)]
+Score = Annotated[int, Field(ge=0, le=MAX_SCORE)]
+Difficulty = Annotated[int, Field(ge=0, le=MAX_DIFFICULTY)]
+RequestId = Annotated[str, Field(min_length=1, max_length=64)] | int
+#: RFC 3339, UTC, milliseconds: 2026-11-23T13:20:46.123Z
+Timestamp = Annotated[datetime, PlainSerializer(_format_timestamp, return_type=str, when_used="json")]
+
+
+class Wire(BaseModel):
+    """Base of all messages: camelCase on the wire, no conversions between types."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        validate_by_name=True,
+        validate_by_alias=True,
+        serialize_by_alias=True,
+        frozen=True,
+        strict=True,
+        extra="forbid",
+    )

@@ -1,0 +1,277 @@
+"""One handler for each message that a client may send, shared by the socket and HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+from uuid import uuid4
+
+from game.ranking import Board, UnknownBoard, board_named
+from game.session import Cancel, Close, Command, Complete, Start
+from protocol.client_messages import (
+    BoardData,
+    CancelData,
+    GetBoardData,
+    LoginData,
+    NoData,
+    RefreshData,
+    RegisterData,
+    ResumeData,
+    ScoreData,
+    StartData,
+    SubscribeData,
+)
+from protocol.codec import encode
+from protocol.errors import CloseCode, ErrorCode, RequestError, invalid
+from protocol.fields import Wire
+from protocol.server_messages import (
+    Authenticated,
+    AuthenticatedData,
+    Leaderboard,
+    LeaderboardData,
+    Ok,
+    OkData,
+    Pong,
+    PongData,
+    ServerMessageBase,
+    SessionData,
+    SessionMessage,
+    User,
+    UserData,
+)
+from server.auth import Authentication, Granted, Login
+from server.board_reader import BoardReader, Place
+from server.clock import Clock
+from server.hub import Hub, Member
+from server.live_board import LiveBoards, Subscriber
+from server.log import Log
+from server.sessions import Sessions
+from storage.accounts import Player
+from storage.postgres import StoreUnavailable
+from storage.sessions import PlayerUnknown
+
+#: What a client is told to wait when a store is down: by then a restart is usually over.
+RETRY_AFTER_MS: Final = 1000
+
+
+class Caller(Member, Subscriber, Protocol):
+    """Who sends a message: a socket."""
+
+    def become(self, login: Login | None) -> None:
+        """The socket belongs to this login from now on; None makes it a spectator's."""
+
+    def follow(self, board: Board, limit: int) -> None:
+        """The socket follows the board."""
+
+    def unfollow(self, board: Board) -> None:
+        """The socket follows the board no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Who sends an HTTP request."""
+
+    login: Login | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Handler:
+    run: Callable[[Any, Any], Awaitable[Wire]]
+    reply: type[ServerMessageBase]
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The settings that handlers go by."""
+
+    stages: int
+    max_stage_score: int
+
+
+def user_data(player: Player) -> UserData:
+    """A player's own view of the account."""
+    return UserData(id=str(player.id), username=player.username, email=player.email, number=player.number)
+
+
+class Actions:
+    """What the server can be asked to do."""
+
+    def __init__(
+        self,
+        rules: Rules,
+        authentication: Authentication,
+        sessions: Sessions,
+        reader: BoardReader,
+        live: LiveBoards,
+        hub: Hub,
+        clock: Clock,
+        log: Log,
+    ) -> None:
+        self._rules = rules
+        self._authentication = authentication
+        self._sessions = sessions
+        self._reader = reader
+        self._live = live
+        self._hub = hub
+        self._clock = clock
+        self._log = log
+        self._handlers: dict[str, _Handler] = {
+            "auth.register": _Handler(self._register, Authenticated),
+            "auth.login": _Handler(self._log_in, Authenticated),
+            "auth.resume": _Handler(self._resume, Authenticated),
+            "auth.refresh": _Handler(self._refresh, Authenticated),
+            "auth.logout": _Handler(self._log_out, Ok),
+            "user.me": _Handler(self._me, User),
+            "session.start": _Handler(self._start, SessionMessage),
+            "session.last": _Handler(self._last, SessionMessage),
+            "session.complete": _Handler(self._complete, SessionMessage),
+            "session.close": _Handler(self._close, SessionMessage),
+            "session.cancel": _Handler(self._cancel, SessionMessage),
+            "leaderboard.get": _Handler(self._get_board, Leaderboard),
+            "leaderboard.subscribe": _Handler(self._subscribe, Leaderboard),
+            "leaderboard.unsubscribe": _Handler(self._unsubscribe, Ok),
+            "ping": _Handler(self._ping, Pong),
+        }
+
+    async def perform(self, kind: str, caller: Caller | Visitor, data: Wire) -> Wire:
+        """Do what a message of this type asks and give the data of the reply. Raises RequestError only."""
+        try:
+            return await self._handlers[kind].run(caller, data)
+        except Exception as error:
+            raise as_request_error(error, self._log) from None
+
+    async def answer(self, kind: str, re: str | int, caller: Caller, data: Wire) -> bytes:
+        """The same, as the text of the reply."""
+        result = await self.perform(kind, caller, data)
+        return encode(self._handlers[kind].reply(re=re, data=result))  # type: ignore[call-arg]
+
+    # Accounts
+
+    async def register_only(self, data: RegisterData) -> UserData:
+        """Make an account without logging in, as POST /register does. Errors as from `perform`."""
+        try:
+            return user_data(await self._authentication.register(data))
+        except Exception as error:
+            raise as_request_error(error, self._log) from None
+
+    async def _register(self, caller: Caller, data: RegisterData) -> AuthenticatedData:
+        player = await self._authentication.register(data)
+        return await self._authenticated(caller, await self._authentication.open(player))
+
+    async def _log_in(self, caller: Caller | Visitor, data: LoginData) -> AuthenticatedData:
+        return await self._authenticated(caller, await self._authentication.log_in(data))
+
+    async def _refresh(self, caller: Caller | Visitor, data: RefreshData) -> AuthenticatedData:
+        return await self._authenticated(caller, await self._authentication.refresh(data.refresh_token))
+
+    async def _resume(self, caller: Caller, data: ResumeData) -> AuthenticatedData:
+        login = await self._authentication.resume(data.token)
+        return await self._authenticated(caller, Granted(login, data.token, None))
+
+    async def _authenticated(self, caller: Caller | Visitor, granted: Granted) -> AuthenticatedData:
+        login = granted.login
+        state = await self._sessions.last(login.player.number)
+        if not isinstance(caller, Visitor):
+            caller.become(login)
+        return AuthenticatedData(
+            token=granted.token,
+            token_expires_at=login.expires_at,
+            refresh_token=granted.refresh_token,
+            user=user_data(login.player),
+            session=None if state.session is None else SessionData.of(state),
+        )
+
+    async def _log_out(self, caller: Caller | Visitor, _data: NoData) -> OkData:
+        login = _login_of(caller)
+        await self._authentication.log_out(login)
+        if not isinstance(caller, Visitor):
+            caller.become(None)
+        for member in self._hub.of_login(login.sid):
+            member.close(CloseCode.UNAUTHENTICATED, "logged out")
+        return OkData()
+
+    async def _me(self, caller: Caller | Visitor, _data: NoData) -> UserData:
+        return user_data(_login_of(caller).player)
+
+    # Sessions
+
+    async def _start(self, caller: Caller | Visitor, data: StartData) -> SessionData:
+        return await self._act(caller, Start(uuid4(), self._rules.stages, data.difficulty), data.key)
+
+    async def _complete(self, caller: Caller | Visitor, data: ScoreData) -> SessionData:
+        return await self._act(caller, Complete(self._checked(data.score)), data.key)
+
+    async def _close(self, caller: Caller | Visitor, data: ScoreData) -> SessionData:
+        return await self._act(caller, Close(self._checked(data.score)), data.key)
+
+    async def _cancel(self, caller: Caller | Visitor, data: CancelData) -> SessionData:
+        return await self._act(caller, Cancel(), data.key)
+
+    async def _last(self, caller: Caller | Visitor, _data: NoData) -> SessionData:
+        return SessionData.of(await self._sessions.last(_login_of(caller).player.number))
+
+    async def _act(self, caller: Caller | Visitor, command: Command, key: str | None) -> SessionData:
+        number = _login_of(caller).player.number
+        outcome = await self._sessions.act(number, command, key)
+        if not outcome.replayed:
+            self._tell_others(caller, number, SessionData.of(outcome.state))
+        return SessionData.of(outcome.state, replayed=outcome.replayed)
+
+    def _tell_others(self, caller: Caller | Visitor, number: int, data: SessionData) -> None:
+        others = [member for member in self._hub.of_player(number) if member is not caller]
+        if others:
+            payload = encode(SessionMessage(data=data))
+            for member in others:
+                member.push(payload)
+
+    def _checked(self, score: int) -> int:
+        if score > self._rules.max_stage_score:
+            raise invalid("score", f"at most {self._rules.max_stage_score}")
+        return score
+
+    # Boards
+
+    async def _get_board(self, caller: Caller | Visitor, data: GetBoardData) -> LeaderboardData:
+        board = board_named(data.board)
+        if data.around is None:
+            return await self._reader.leaderboard(board, Place(data.offset or 0, data.limit))
+        if data.offset is not None:
+            raise invalid("offset", "either offset or around")
+        return await self._reader.around(board, _login_of(caller).player.number, data.limit)
+
+    async def _subscribe(self, caller: Caller, data: SubscribeData) -> LeaderboardData:
+        board = board_named(data.board)
+        state = await self._live.subscribe(caller, board, data.limit, data.since)
+        caller.follow(board, data.limit)
+        return state
+
+    async def _unsubscribe(self, caller: Caller, data: BoardData) -> OkData:
+        board = board_named(data.board)
+        self._live.unsubscribe(caller, board)
+        caller.unfollow(board)
+        return OkData()
+
+    async def _ping(self, _caller: Caller | Visitor, _data: NoData) -> PongData:
+        return PongData(server_time=self._clock())
+
+
+def as_request_error(error: Exception, log: Log) -> RequestError:
+    """The one place where exceptions become errors for clients. What is not foreseen is logged and stays inside."""
+    match error:
+        case RequestError():
+            return error
+        case StoreUnavailable():
+            return RequestError(ErrorCode.UNAVAILABLE, retry_after_ms=RETRY_AFTER_MS)
+        case PlayerUnknown():
+            return RequestError(ErrorCode.UNAUTHENTICATED)
+        case UnknownBoard():
+            return RequestError(ErrorCode.UNKNOWN_BOARD, f"There is no board named {str(error)!r}.")
+    log.error("a request failed", exc_info=error)
+    return RequestError(ErrorCode.INTERNAL)
+
+
+def _login_of(caller: Caller | Visitor) -> Login:
+    if caller.login is None:
+        raise RequestError(ErrorCode.UNAUTHENTICATED)
+    return caller.login

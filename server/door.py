@@ -1,0 +1,186 @@
+"""One port for both: a request head that asks for the socket goes to websockets, every other one to aiohttp."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Sequence
+from typing import Final, cast
+
+from websockets.datastructures import MultipleValuesError
+from websockets.exceptions import NegotiationError
+from websockets.http11 import Request, Response
+from websockets.server import ServerProtocol
+from websockets.typing import Subprotocol
+
+from protocol.errors import ErrorCode, RequestError
+from protocol.http_messages import encode_http_error
+from protocol.server_messages import SessionData
+from server.actions import as_request_error
+from server.auth import Authentication, Login
+from server.origins import OriginPolicy
+from server.sessions import Sessions
+from server.socket import Connection, Surroundings
+
+SUBPROTOCOL: Final = Subprotocol("braingame.v1")
+#: Bytes of a request line and its headers; browsers stay far below.
+MAX_HEAD_BYTES: Final = 16 * 1024
+#: Seconds for a client to send them, and to be let in.
+HEAD_SECONDS: Final = 10.0
+
+_SOCKET_REQUEST: Final = re.compile(rb"\AGET /ws(\?[^ ]*)? HTTP/1\.1\r\n")
+_UPGRADE: Final = re.compile(rb"\r\nupgrade[ \t]*:[ \t]*websocket[ \t]*\r\n", re.IGNORECASE)
+_HEAD_END: Final = b"\r\n\r\n"
+
+
+class Doorman:
+    """Decides who comes in as what; makes one `Door` for each connection."""
+
+    def __init__(
+        self,
+        http: Callable[[], asyncio.BaseProtocol],
+        around: Surroundings,
+        authentication: Authentication,
+        sessions: Sessions,
+        origins: OriginPolicy,
+    ) -> None:
+        self.http = http
+        self.around = around
+        self.authentication = authentication
+        self.sessions = sessions
+        self.origins = origins
+
+    def __call__(self) -> Door:
+        """The protocol for a new connection."""
+        return Door(self)
+
+
+class Door(asyncio.Protocol):
+    """Reads a request head and hands the connection over to the one it is for."""
+
+    def __init__(self, doorman: Doorman) -> None:
+        self._doorman = doorman
+        self._transport: asyncio.Transport | None = None
+        self._head = bytearray()
+        self._timer: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client has connected."""
+        # A cast, since uvloop's transports are none of asyncio's classes.
+        self._transport = cast("asyncio.Transport", transport)
+        self._timer = asyncio.get_running_loop().call_later(HEAD_SECONDS, self._transport.abort)
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        """The client has gone before it was let in."""
+        self._stop_timer()
+        if self._task is not None:
+            self._task.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of the head, or what an impatient client sends behind it."""
+        self._head += data
+        if self._task is not None:
+            return
+        line_end = self._head.find(b"\r\n")
+        too_long = len(self._head) > MAX_HEAD_BYTES
+        if line_end < 0 and not too_long:
+            return
+        if not _SOCKET_REQUEST.match(self._head):
+            self._to_http()
+            return
+        head_end = self._head.find(_HEAD_END)
+        if head_end < 0 and not too_long:
+            return
+        if head_end < 0 or not _UPGRADE.search(self._head, 0, head_end + 2):
+            # Also a head that is too long: aiohttp knows how to refuse it.
+            self._to_http()
+            return
+        self._task = asyncio.get_running_loop().create_task(self._to_socket())
+
+    def _to_http(self) -> None:
+        transport = self._leave()
+        protocol = cast("asyncio.Protocol", self._doorman.http())
+        transport.set_protocol(protocol)
+        protocol.connection_made(transport)
+        protocol.data_received(bytes(self._head))
+
+    async def _to_socket(self) -> None:
+        transport = self._transport
+        assert transport is not None  # noqa: S101
+        limits = self._doorman.around.limits
+        protocol = ServerProtocol(
+            subprotocols=[SUBPROTOCOL], select_subprotocol=_select_subprotocol, max_size=limits.max_message_bytes
+        )
+        end = self._head.index(_HEAD_END) + len(_HEAD_END)
+        protocol.receive_data(bytes(self._head[:end]))
+        events = protocol.events_received()
+        if not events or not isinstance(events[0], Request):
+            self._refuse(protocol, protocol.reject(400, ""), RequestError(ErrorCode.MALFORMED, "This is not HTTP."))
+            return
+        request = events[0]
+        try:
+            login, session = await self._identify(request)
+        except Exception as error:
+            refused = as_request_error(error, self._doorman.around.log)
+            self._refuse(protocol, protocol.reject(refused.status, ""), refused)
+            return
+        response = protocol.accept(request)
+        protocol.send_response(response)
+        for data in protocol.data_to_send():
+            transport.write(data)
+        if response.status_code != 101:
+            transport.close()
+            return
+        self._leave()
+        connection = Connection(self._doorman.around, protocol, transport)
+        transport.set_protocol(connection)
+        connection.open(login, session)
+        if len(self._head) > end:
+            connection.data_received(bytes(self._head[end:]))
+
+    async def _identify(self, request: Request) -> tuple[Login | None, SessionData | None]:
+        try:
+            origin, host, authorization = (request.headers.get(name) for name in ("Origin", "Host", "Authorization"))
+        except MultipleValuesError:
+            raise RequestError(ErrorCode.MALFORMED, "A header is there twice.") from None
+        if not self._doorman.origins.allows(origin, host):
+            raise RequestError(ErrorCode.ORIGIN_NOT_ALLOWED)
+        if authorization is None:
+            return None, None
+        login = await self._doorman.authentication.identify(authorization)
+        state = await self._doorman.sessions.last(login.player.number)
+        return login, None if state.session is None else SessionData.of(state)
+
+    def _refuse(self, protocol: ServerProtocol, response: Response, error: RequestError) -> None:
+        assert self._transport is not None  # noqa: S101
+        response.body = encode_http_error(error)
+        del response.headers["Content-Length"]
+        del response.headers["Content-Type"]
+        response.headers["Content-Length"] = str(len(response.body))
+        response.headers["Content-Type"] = "application/json"
+        if error.status == 401:
+            response.headers["WWW-Authenticate"] = "Bearer"
+        protocol.send_response(response)
+        for data in protocol.data_to_send():
+            if data:
+                self._transport.write(data)
+        self._transport.close()
+
+    def _leave(self) -> asyncio.Transport:
+        self._stop_timer()
+        assert self._transport is not None  # noqa: S101
+        return self._transport
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def _select_subprotocol(protocol: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+    if not offered:
+        return None
+    if SUBPROTOCOL not in offered:
+        raise NegotiationError(f"this server speaks {SUBPROTOCOL}")
+    return SUBPROTOCOL

@@ -1,0 +1,273 @@
+"""HTTP: the same actions as on the socket, the pages, and whether the server is well."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from aiohttp import web
+
+from protocol.client_messages import (
+    CancelData,
+    GetBoardData,
+    LoginData,
+    NoData,
+    RefreshData,
+    RegisterData,
+    ScoreData,
+    StartData,
+)
+from protocol.codec import decode_data, encode_data
+from protocol.errors import ErrorCode, FieldProblem, RequestError
+from protocol.fields import Wire
+from protocol.http_messages import BoardRowData, TokensData, encode_http_error
+from protocol.server_messages import AuthenticatedData, LeaderboardData
+from server.actions import Actions, Visitor, as_request_error
+from server.auth import Login
+from server.health import Health
+from server.log import Log
+from server.origins import OriginPolicy
+
+T = TypeVar("T", bound=Wire)
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+PAGES: Final = Path(__file__).parent.parent / "web"
+_JSON: Final = "application/json"
+_RETRY_AFTER_DEFAULT_SECONDS: Final = 1
+_SECURITY_HEADERS: Final = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+        "font-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+_CORS_HEADERS: Final = {
+    "Access-Control-Allow-Methods": "GET, POST",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, Idempotency-Key",
+    "Access-Control-Max-Age": "600",
+}
+
+
+class HttpEdge:
+    """Routes. `make_app` gives the application that serves them."""
+
+    def __init__(
+        self,
+        actions: Actions,
+        identify: Callable[[str], Awaitable[Login]],
+        emails: Callable[[list[int]], Awaitable[Mapping[int, str]]] | None,
+        health: Health,
+        origins: OriginPolicy,
+        log: Log,
+        *,
+        max_body_bytes: int,
+    ) -> None:
+        self._actions = actions
+        self._identify = identify
+        self._emails = emails
+        self._health = health
+        self._origins = origins
+        self._log = log
+        self._max_body_bytes = max_body_bytes
+
+    def make_app(self) -> web.Application:
+        """The application with all routes."""
+        app = web.Application(middlewares=[self._around], client_max_size=self._max_body_bytes)
+        app.add_routes(
+            [
+                web.post("/register", self._register),
+                web.post("/login", self._log_in),
+                web.post("/refresh", self._refresh),
+                web.post("/logout", self._log_out),
+                web.get("/api/users/me", self._me),
+                web.get("/api/sessions/last", self._last),
+                web.post("/api/sessions", self._start),
+                web.post("/api/sessions/last/complete", self._complete),
+                web.post("/api/sessions/last/close", self._close),
+                web.post("/api/sessions/last/cancel", self._cancel),
+                web.get("/api/leaderboard", self._leaderboard),
+                web.get("/ws", self._not_a_socket),
+                web.get("/healthz", self._live),
+                web.get("/readyz", self._ready),
+                web.get("/", self._page("index.html")),
+                web.get("/leaderboard", self._page("leaderboard.html")),
+                web.static("/static", PAGES),
+            ]
+        )
+        return app
+
+    # Accounts
+
+    async def _register(self, request: web.Request) -> web.Response:
+        return _json(await self._actions.register_only(await _body(request, RegisterData)), 201)
+
+    async def _log_in(self, request: web.Request) -> web.Response:
+        return await self._tokens("auth.login", await _body(request, LoginData))
+
+    async def _refresh(self, request: web.Request) -> web.Response:
+        return await self._tokens("auth.refresh", await _body(request, RefreshData))
+
+    async def _tokens(self, kind: str, data: Wire) -> web.Response:
+        granted = await self._actions.perform(kind, Visitor(None), data)
+        assert isinstance(granted, AuthenticatedData)  # noqa: S101
+        assert granted.refresh_token is not None  # noqa: S101
+        tokens = TokensData(
+            token=granted.token, token_expires_at=granted.token_expires_at, refresh_token=granted.refresh_token
+        )
+        return _json(tokens)
+
+    async def _log_out(self, request: web.Request) -> web.Response:
+        await self._as_player("auth.logout", request, await _body(request, NoData))
+        return web.Response(status=204)
+
+    async def _me(self, request: web.Request) -> web.Response:
+        return _json(await self._as_player("user.me", request, NoData()))
+
+    # Sessions
+
+    async def _last(self, request: web.Request) -> web.Response:
+        return _json(await self._as_player("session.last", request, NoData()))
+
+    async def _start(self, request: web.Request) -> web.Response:
+        return _json(await self._as_player("session.start", request, await _keyed_body(request, StartData)), 201)
+
+    async def _complete(self, request: web.Request) -> web.Response:
+        return _json(await self._as_player("session.complete", request, await _keyed_body(request, ScoreData)))
+
+    async def _close(self, request: web.Request) -> web.Response:
+        return _json(await self._as_player("session.close", request, await _keyed_body(request, ScoreData)))
+
+    async def _cancel(self, request: web.Request) -> web.Response:
+        return _json(await self._as_player("session.cancel", request, await _keyed_body(request, CancelData)))
+
+    # Boards
+
+    async def _leaderboard(self, request: web.Request) -> web.Response:
+        visitor = await self._visitor(request)
+        query = _query(request, GetBoardData)
+        board = await self._actions.perform("leaderboard.get", visitor, query)
+        assert isinstance(board, LeaderboardData)  # noqa: S101
+        assert board.entries is not None  # noqa: S101
+        emails: Mapping[int, str] = {}
+        if self._emails is not None:
+            emails = await self._emails([entry.number for entry in board.entries])
+        elif visitor.login is not None:
+            emails = {visitor.login.player.number: visitor.login.player.email}
+        rows = {
+            str(entry.position): BoardRowData(
+                username=entry.username,
+                email=emails.get(entry.number),
+                total_score=entry.total_score,
+                passed_all_games=entry.passed_all_games,
+                number=entry.number,
+            )
+            for entry in board.entries
+        }
+        return web.json_response({position: row.model_dump(mode="json") for position, row in rows.items()})
+
+    # Health and pages
+
+    async def _live(self, _request: web.Request) -> web.Response:
+        return web.json_response({"status": "live"})
+
+    async def _ready(self, _request: web.Request) -> web.Response:
+        down = await self._health.down()
+        if down:
+            return web.json_response({"status": "not ready", "down": down}, status=503)
+        return web.json_response({"status": "ready"})
+
+    async def _not_a_socket(self, _request: web.Request) -> web.Response:
+        error = RequestError(ErrorCode.UPGRADE_REQUIRED)
+        return _error(error, {"Upgrade": "websocket", "Connection": "Upgrade"})
+
+    def _page(self, name: str) -> Handler:
+        async def serve(_request: web.Request) -> web.StreamResponse:
+            return web.FileResponse(PAGES / name, headers={"Cache-Control": "no-cache"})
+
+        return serve
+
+    # Around every request
+
+    async def _visitor(self, request: web.Request) -> Visitor:
+        authorization = request.headers.get("Authorization")
+        return Visitor(None if authorization is None else await self._identify(authorization))
+
+    async def _as_player(self, kind: str, request: web.Request, data: Wire) -> Wire:
+        visitor = await self._visitor(request)
+        if visitor.login is None:
+            raise RequestError(ErrorCode.UNAUTHENTICATED)
+        return await self._actions.perform(kind, visitor, data)
+
+    @web.middleware
+    async def _around(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Errors become JSON, and every answer gets its headers."""
+        try:
+            response = self._preflight(request) or await handler(request)
+        except web.HTTPException as refusal:
+            if refusal.status < 400:
+                raise
+            response = _error(_from_aiohttp(refusal), _kept_headers(refusal))
+        except Exception as error:
+            response = _error(as_request_error(error, self._log))
+        response.headers.update(_SECURITY_HEADERS)
+        origin = request.headers.get("Origin")
+        response.headers["Vary"] = "Origin"
+        if origin is not None and self._origins.is_foreign(origin, request.headers.get("Host")):
+            response.headers["Access-Control-Allow-Origin"] = origin
+            response.headers.update(_CORS_HEADERS)
+        return response
+
+    def _preflight(self, request: web.Request) -> web.Response | None:
+        # Without the headers of CORS, which only an allowed origin gets, the browser takes this for a no.
+        if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
+            return web.Response(status=204)
+        return None
+
+
+async def _body(request: web.Request, model: type[T], **more: Any) -> T:
+    body = await request.read()
+    if body and request.content_type != _JSON:
+        raise RequestError(ErrorCode.UNSUPPORTED_MEDIA_TYPE)
+    return decode_data(model, body, **more)
+
+
+async def _keyed_body(request: web.Request, model: type[T]) -> T:
+    key = request.headers.get("Idempotency-Key")
+    return await _body(request, model) if key is None else await _body(request, model, key=key)
+
+
+def _query(request: web.Request, model: type[T]) -> T:
+    fields: dict[str, Any] = {}
+    for name, text in request.query.items():
+        if name in fields:
+            raise RequestError(ErrorCode.INVALID, fields=[FieldProblem(name, "given twice")])
+        number = text.isascii() and text.isdigit() and len(text) < 20
+        fields[name] = int(text) if number and name != "board" else text
+    return decode_data(model, b"", **fields)
+
+
+def _json(data: Wire, status: int = 200) -> web.Response:
+    return web.Response(body=encode_data(data), status=status, content_type=_JSON)
+
+
+def _error(error: RequestError, headers: Mapping[str, str] | None = None) -> web.Response:
+    response = web.Response(body=encode_http_error(error), status=error.status, content_type=_JSON, headers=headers)
+    if error.status == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    if error.retryable:
+        seconds = _RETRY_AFTER_DEFAULT_SECONDS if error.retry_after_ms is None else -(-error.retry_after_ms // 1000)
+        response.headers["Retry-After"] = str(seconds)
+    return response
+
+
+def _from_aiohttp(refusal: web.HTTPException) -> RequestError:
+    codes = {404: ErrorCode.NOT_FOUND, 405: ErrorCode.METHOD_NOT_ALLOWED, 413: ErrorCode.TOO_LARGE}
+    default = ErrorCode.INTERNAL if refusal.status >= 500 else ErrorCode.MALFORMED
+    return RequestError(codes.get(refusal.status, default))
+
+
+def _kept_headers(refusal: web.HTTPException) -> dict[str, str]:
+    return {"Allow": refusal.headers["Allow"]} if "Allow" in refusal.headers else {}

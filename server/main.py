@@ -1,0 +1,246 @@
+"""Composition root: builds everything in order, runs it, and releases it in reverse."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Coroutine, Sequence
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from typing import Any, Final, TextIO
+
+import asyncpg
+import uvloop
+from aiohttp import web
+from storage.embedded import EmbeddedStores, EmbeddedStoresError
+
+from protocol.server_messages import LimitsData
+from server import log as logging
+from server.actions import Actions, Rules
+from server.auth import Authentication
+from server.board_reader import BoardReader
+from server.changes import ChangedLadders
+from server.clock import utc_now
+from server.door import Doorman
+from server.health import Health
+from server.http import HttpEdge
+from server.hub import Hub
+from server.live_board import LiveBoards
+from server.log import Log
+from server.names import Names
+from server.origins import OriginPolicy
+from server.passwords import Passwords
+from server.projection import Projection
+from server.secret import kept_secret
+from server.sessions import Sessions
+from server.settings import SettingError, Settings, parse_settings
+from server.socket import IDLE_SECONDS, PING_SECONDS, Surroundings, text_frame
+from server.tokens import Tokens
+from server.version import VERSION
+from storage.accounts import Accounts
+from storage.boards import Boards
+from storage.commits import Commits
+from storage.ladders import Ladders
+from storage.logins import Logins
+from storage.postgres import Postgres, StoreUnavailable
+from storage.schema import SchemaError, prepare_schema
+from storage.sessions import SessionStore
+
+#: Exit codes: 0 after a signal, 1 when something failed while running, 2 when the server could not start.
+EXIT_OK: Final = 0
+EXIT_FAILED: Final = 1
+EXIT_CANNOT_START: Final = 2
+
+#: Bytes of one message or HTTP body. The largest of today's requests has some hundred.
+MAX_MESSAGE_BYTES: Final = 64 * 1024
+#: Seconds for requests under way to be answered and for clients to say goodbye.
+DRAIN_SECONDS: Final = 8.0
+_BACKLOG: Final = 1024
+
+
+class CannotStart(Exception):
+    """One line for the operator."""
+
+
+def run(arguments: Sequence[str], output: TextIO = sys.stdout) -> int:
+    """Run the server until it is told to stop; gives the exit code."""
+    try:
+        settings = parse_settings(arguments)
+        log = logging.configure()
+        return uvloop.run(serve(settings, log, output))
+    except (SettingError, CannotStart, EmbeddedStoresError, SchemaError) as error:
+        print(f"Brain Game cannot start: {error}", file=sys.stderr)  # noqa: T201
+        return EXIT_CANNOT_START
+    except KeyboardInterrupt:
+        # Before the signal handlers were set up.
+        return EXIT_OK
+
+
+async def serve(settings: Settings, log: Log, output: TextIO) -> int:
+    """Start, serve until SIGTERM or SIGINT, drain, stop. Raises before it is ready if it cannot start."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+
+    async with AsyncExitStack() as stack:
+        database_url, redis_url = await _stores(settings, log, stack)
+        postgres, boards = await _connect(settings, database_url, redis_url, stack)
+
+        accounts, logins, ladders = Accounts(postgres), Logins(postgres), Ladders(postgres)
+        commits = Commits(postgres)
+        changes = ChangedLadders()
+        projection = Projection(boards, ladders, utc_now, log, changes)
+        reader = BoardReader(boards, projection, Names(accounts), utc_now)
+        live = LiveBoards(reader, changes, utc_now, log, hertz=settings.board_hz, frame=text_frame)
+        sessions = Sessions(SessionStore(postgres), commits, utc_now, projection.put)
+
+        passwords = Passwords(settings.bcrypt_cost)
+        stack.callback(passwords.close)
+        secret = settings.jwt_secret or kept_secret(settings.data_dir)
+        tokens = Tokens(secret, timedelta(seconds=settings.token_seconds), utc_now)
+        authentication = Authentication(accounts, logins, passwords, tokens, utc_now)
+
+        hub = Hub()
+        rules = Rules(settings.stages, settings.max_stage_score)
+        actions = Actions(rules, authentication, sessions, reader, live, hub, utc_now, log)
+        limits = LimitsData(
+            max_message_bytes=MAX_MESSAGE_BYTES,
+            max_stage_score=settings.max_stage_score,
+            stages=settings.stages,
+            board_hz=settings.board_hz,
+            idle_seconds=IDLE_SECONDS,
+            ping_seconds=PING_SECONDS,
+        )
+        around = Surroundings(actions, live, hub, utc_now, log, f"braingame/{VERSION}", limits, settings.limits)
+        origins = OriginPolicy(settings.origins)
+        edge = HttpEdge(
+            actions,
+            authentication.identify,
+            accounts.emails if settings.leaderboard_emails == "all" else None,
+            Health(ladders, boards),
+            origins,
+            log,
+            max_body_bytes=MAX_MESSAGE_BYTES,
+        )
+
+        try:
+            await projection.sweep()
+        except StoreUnavailable as error:
+            raise CannotStart(str(error)) from None
+        tasks = [
+            _start(stack, name, work)
+            for name, work in (
+                ("commits", commits.run()),
+                ("projection", projection.run()),
+                ("sweep", projection.sweep_for_ever()),
+                ("live boards", live.run()),
+            )
+        ]
+
+        runner = web.AppRunner(edge.make_app(), handle_signals=False, access_log=None)
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        assert runner.server is not None  # noqa: S101
+        doorman = Doorman(runner.server, around, authentication, sessions, origins)
+        listener = await _listen(settings, doorman)
+        stack.callback(listener.close)
+
+        print(f"Brain Game is ready on {_address(listener)}", file=output, flush=True)
+        failed = await _until_told_to_stop(stop, tasks, log)
+        listener.close()
+        await _drain(hub, log)
+        await projection.flush()
+    log.info("stopped")
+    return EXIT_FAILED if failed else EXIT_OK
+
+
+async def _stores(settings: Settings, log: Log, stack: AsyncExitStack) -> tuple[str, str]:
+    if settings.database_url is not None and settings.redis_url is not None:
+        return settings.database_url, settings.redis_url
+    embedded = EmbeddedStores(
+        settings.data_dir, postgres=settings.database_url is None, redis=settings.redis_url is None, log=log
+    )
+    await stack.enter_async_context(embedded)
+    database_url = settings.database_url or embedded.database_url
+    redis_url = settings.redis_url or embedded.redis_url
+    assert database_url is not None  # noqa: S101
+    assert redis_url is not None  # noqa: S101
+    return database_url, redis_url
+
+
+async def _connect(
+    settings: Settings, database_url: str, redis_url: str, stack: AsyncExitStack
+) -> tuple[Postgres, Boards]:
+    try:
+        await prepare_schema(database_url, migrate=settings.migrates)
+        postgres = await Postgres.connect(database_url)
+        stack.push_async_callback(postgres.close)
+        deployment = await Ladders(postgres).deployment()
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, StoreUnavailable) as error:
+        raise CannotStart(f"DATABASE_URL: PostgreSQL does not answer ({_first_line(error)})") from None
+    except ValueError as error:
+        raise CannotStart(f"DATABASE_URL: {_first_line(error)}") from None
+    try:
+        boards = Boards.connect(redis_url, str(deployment))
+        stack.push_async_callback(boards.close)
+        await boards.ping()
+    except StoreUnavailable as error:
+        raise CannotStart(f"REDIS_URL: {_first_line(error)}") from None
+    except ValueError as error:
+        raise CannotStart(f"REDIS_URL: {_first_line(error)}") from None
+    return postgres, boards
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__
+
+
+def _start(stack: AsyncExitStack, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    task = asyncio.create_task(work, name=name)
+
+    async def end() -> None:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    stack.push_async_callback(end)
+    return task
+
+
+async def _listen(settings: Settings, doorman: Doorman) -> asyncio.Server:
+    try:
+        return await asyncio.get_running_loop().create_server(
+            doorman, settings.host, settings.port, backlog=_BACKLOG, reuse_address=True
+        )
+    except OSError as error:
+        raise CannotStart(f"cannot listen on {settings.host} port {settings.port}: {error.strerror or error}") from None
+
+
+def _address(listener: asyncio.Server) -> str:
+    host, port = listener.sockets[0].getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+async def _until_told_to_stop(stop: asyncio.Event, tasks: Sequence[asyncio.Task[None]], log: Log) -> bool:
+    """Wait for a signal; True when a task failed first, which must not go unnoticed."""
+    told = asyncio.create_task(stop.wait())
+    done, _ = await asyncio.wait([told, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    told.cancel()
+    failed = [task for task in tasks if task in done]
+    for task in failed:
+        log.error("a part of the server failed", part=task.get_name(), exc_info=task.exception())
+    return bool(failed)
+
+
+async def _drain(hub: Hub, log: Log) -> None:
+    log.info("draining", connections=len(hub))
+    for member in hub:
+        member.drain()
+    try:
+        async with asyncio.timeout(DRAIN_SECONDS):
+            await hub.wait_until_empty()
+    except TimeoutError:
+        log.warning("some clients did not say goodbye", connections=len(hub))
+    for member in hub:
+        member.abort()

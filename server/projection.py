@@ -1,0 +1,138 @@
+"""Keeps the boards in Redis level with the entries in PostgreSQL.
+
+Two ways lead there. What this node has just committed is applied at once. And every second the changes since each
+ladder's cursor are read from PostgreSQL and applied again, which costs little and heals whatever the first way missed:
+a crash between commit and projection, a Redis that was away, was emptied, or lost its last second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Final
+
+from game.ranking import BOARDS, Entry, better, has_period
+from server.changes import ChangedLadders
+from server.clock import Clock
+from server.log import Log
+from storage.boards import Boards
+from storage.ladders import Ladders
+from storage.postgres import StoreUnavailable
+
+SWEEP_SECONDS: Final = 1.0
+#: How long a reader waits for what was committed before it asked.
+FLUSH_SECONDS: Final = 0.25
+
+
+class Projection:
+    """Two tasks, `run` and `sweep_for_ever`, which their owner starts and cancels. Ladders that have changed in
+    Redis are added to `changes`."""
+
+    def __init__(self, boards: Boards, ladders: Ladders, clock: Clock, log: Log, changes: ChangedLadders) -> None:
+        self._boards = boards
+        self._ladders = ladders
+        self._clock = clock
+        self._log = log
+        self._changes = changes
+        self._pending: dict[str, dict[int, Entry]] = {}
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._rebuilding: dict[str, asyncio.Lock] = {}
+        self._healthy = True
+
+    def put(self, entries: dict[str, list[Entry]]) -> None:
+        """Entries that were just committed."""
+        for ladder, improved in entries.items():
+            held = self._pending.setdefault(ladder, {})
+            for entry in improved:
+                before = held.get(entry.number)
+                held[entry.number] = entry if before is None else better(before, entry)
+        self._idle.clear()
+        self._wake.set()
+
+    async def flush(self) -> None:
+        """Wait until what was put before is on the boards, but not for long: a reader sees its own writes where Redis
+        keeps up, and the boards as they are where it does not."""
+        if self._idle.is_set():
+            return
+        try:
+            async with asyncio.timeout(FLUSH_SECONDS):
+                await self._idle.wait()
+        except TimeoutError:
+            pass
+
+    async def run(self) -> None:
+        """Apply what is put, until cancelled."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._pending:
+                pending, self._pending = self._pending, {}
+                try:
+                    await self._apply({ladder: list(entries.values()) for ladder, entries in pending.items()})
+                except StoreUnavailable as error:
+                    # Dropped here: the cursor still stands before them, so the next sweep that succeeds finds them.
+                    self._report(error)
+            self._idle.set()
+
+    async def sweep_for_ever(self) -> None:
+        """Sweep every second, until cancelled."""
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            try:
+                await self.sweep()
+            except StoreUnavailable as error:
+                self._report(error)
+
+    async def sweep(self) -> None:
+        """Bring every board up to what PostgreSQL holds now, building those that Redis does not have."""
+        ladders = self._current_ladders()
+        cursors = await self._boards.cursors(ladders)
+        missing = [ladder for ladder, cursor in cursors.items() if cursor is None]
+        for ladder in missing:
+            await self.rebuild(ladder)
+        known = [cursor for cursor in cursors.values() if cursor is not None]
+        if known:
+            horizon = await self._ladders.horizon()
+            if min(known) < horizon:
+                async for chunk in self._ladders.changes(min(known), horizon):
+                    # A ladder of the past that Redis has forgotten stays forgotten until somebody asks for it.
+                    changed, _ = await self._boards.apply(chunk)
+                    self._changes.add(changed)
+                await self._boards.advance([ladder for ladder in ladders if ladder not in missing], horizon)
+        if not self._healthy:
+            self._healthy = True
+            self._log.info("the boards are up to date again")
+
+    async def rebuild(self, ladder: str) -> None:
+        """Make a ladder anew from PostgreSQL."""
+        lock = self._rebuilding.setdefault(ladder, asyncio.Lock())
+        waited = lock.locked()
+        try:
+            async with lock:
+                if waited:
+                    return
+                horizon = await self._ladders.horizon()
+                entries = self._ladders.entries(ladder)
+                await self._boards.rebuild(ladder, horizon, entries, has_period=has_period(ladder))
+                self._changes.add([ladder])
+        finally:
+            self._rebuilding.pop(ladder, None)
+
+    async def _apply(self, entries: dict[str, list[Entry]]) -> None:
+        changed, missing = await self._boards.apply(entries)
+        self._changes.add(changed)
+        for ladder in missing:
+            # The entries are committed, so the rebuild brings them along.
+            await self.rebuild(ladder)
+
+    def _current_ladders(self) -> set[str]:
+        # Those of a moment ago too: at midnight the last entries of a day may still be on their way.
+        now = self._clock()
+        return {board.ladder(at) for board in BOARDS.values() for at in (now, now - timedelta(seconds=30))}
+
+    def _report(self, error: StoreUnavailable) -> None:
+        if self._healthy:
+            self._healthy = False
+            self._log.warning("the boards fall behind until the stores are back", reason=str(error))

@@ -1,0 +1,394 @@
+"""One WebSocket connection: reads messages, has them answered in order, sends pushes, keeps its promises about time.
+
+Built on the Sans-I/O layer of the websockets library (RFC 6455 is its job) without its asyncio layer: no task and no
+queue for a connection that only listens. See docs/decisions/0002-sans-io-sockets.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from dataclasses import dataclass
+from typing import Final
+from uuid import uuid4
+
+from websockets.frames import Frame, Opcode
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+
+from game.ranking import Board
+from protocol.client_messages import ClientMessage
+from protocol.codec import UndecodableError, decode, encode, encode_error
+from protocol.errors import CloseCode, ErrorCode, RequestError
+from protocol.server_messages import (
+    AuthExpiring,
+    AuthExpiringData,
+    DrainingData,
+    LimitsData,
+    ServerDraining,
+    SessionData,
+    Welcome,
+    WelcomeData,
+)
+from server.actions import Actions, user_data
+from server.auth import Login
+from server.clock import Clock
+from server.hub import Hub
+from server.limits import (
+    MALFORMED_BEFORE_CLOSE,
+    MESSAGES_AT_ONCE,
+    MESSAGES_PER_SECOND,
+    REFUSALS_BEFORE_CLOSE,
+    TokenBucket,
+    milliseconds,
+)
+from server.live_board import LiveBoards
+from server.log import Log
+
+#: Seconds in which a socket has to say what it is for.
+IDLE_SECONDS: Final = 15.0
+#: Seconds between pings, and for the pong to come back.
+PING_SECONDS: Final = 20.0
+#: Seconds for the client to answer a close frame.
+CLOSE_SECONDS: Final = 5.0
+#: Seconds that a client may take to read what is in the buffer.
+STUCK_SECONDS: Final = 30.0
+#: Seconds before the expiry of a token at which its player is told.
+EXPIRY_NOTICE_SECONDS: Final = 60.0
+#: A drained server's clients come back spread over this time.
+RECONNECT_SPREAD_MS: Final = (200, 2000)
+#: Bytes that wait for a slow reader before it is left out of the deltas: some dozens of them.
+_HIGH_WATER: Final = 64 * 1024
+#: Messages that wait for their turn before no more is read from the network.
+_INBOX_FULL: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What all connections share."""
+
+    actions: Actions
+    live: LiveBoards
+    hub: Hub
+    clock: Clock
+    log: Log
+    server: str
+    limits: LimitsData
+    rate_limited: bool
+
+
+def text_frame(payload: bytes) -> bytes:
+    """A message's text as an unfragmented, unmasked frame: what a server puts on the wire."""
+    return Frame(Opcode.TEXT, payload).serialize(mask=False)
+
+
+class Connection(asyncio.Protocol):
+    """A socket after its handshake. Everything here runs on the event loop's thread."""
+
+    def __init__(
+        self,
+        around: Surroundings,
+        protocol: ServerProtocol,
+        transport: asyncio.Transport,
+    ) -> None:
+        self.id = str(uuid4())
+        self.login: Login | None = None
+        self._around = around
+        self._protocol = protocol
+        self._transport = transport
+        self._loop = asyncio.get_running_loop()
+        self._following: dict[Board, int] = {}
+        self._behind: set[Board] = set()
+        self._inbox: deque[ClientMessage | UndecodableError] = deque()
+        self._fragments: list[bytes] = []
+        self._worker: asyncio.Task[None] | None = None
+        self._room: asyncio.Future[None] | None = None
+        self._congested = False
+        self._closing = False
+        self._draining = False
+        self._malformed = 0
+        self._refused = 0
+        self._bucket = TokenBucket.full(MESSAGES_PER_SECOND, MESSAGES_AT_ONCE, self._loop.time())
+        self._awaiting_pong = False
+        self._idle_timer: asyncio.TimerHandle | None = None
+        self._stuck_timer: asyncio.TimerHandle | None = None
+        self._expiry_timer: asyncio.TimerHandle | None = None
+        self._close_timer: asyncio.TimerHandle | None = None
+        self._ping_timer = self._loop.call_later(PING_SECONDS, self._beat)
+
+    # Opening
+
+    def open(self, login: Login | None, session: SessionData | None) -> None:
+        """Take over the transport after the handshake and say welcome."""
+        self._transport.set_write_buffer_limits(high=_HIGH_WATER)
+        self.login = login
+        self._around.hub.add(self)
+        welcome = WelcomeData(
+            server=self._around.server,
+            connection_id=self.id,
+            role="spectator" if login is None else "player",
+            user=None if login is None else user_data(login.player),
+            session=session,
+            server_time=self._around.clock(),
+            limits=self._around.limits,
+        )
+        self.push(encode(Welcome(data=welcome)))
+        self._watch_expiry()
+        self._watch_purpose()
+
+    # Reading
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the network."""
+        self._protocol.receive_data(data)
+        self._take_events()
+        self._flush()
+
+    def eof_received(self) -> bool:
+        """The client has closed its side."""
+        self._protocol.receive_eof()
+        self._flush()
+        return False
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        """The transport is gone: nothing of this connection stays behind."""
+        self._closing = True
+        for timer in (
+            self._ping_timer,
+            self._idle_timer,
+            self._stuck_timer,
+            self._expiry_timer,
+            self._close_timer,
+        ):
+            if timer is not None:
+                timer.cancel()
+        if self._worker is not None:
+            self._worker.cancel()
+        for board in self._following:
+            self._around.live.unsubscribe(self, board)
+        self._following.clear()
+        self._around.hub.remove(self)
+
+    def _take_events(self) -> None:
+        for event in self._protocol.events_received():
+            assert isinstance(event, Frame)  # noqa: S101
+            match event.opcode:
+                case Opcode.TEXT | Opcode.CONT:
+                    self._take_text(event)
+                case Opcode.BINARY:
+                    self.close(CloseCode.BINARY_FRAME, "text frames only")
+                case Opcode.PONG:
+                    self._awaiting_pong = False
+                case _:
+                    pass
+
+    def _take_text(self, frame: Frame) -> None:
+        if self._closing:
+            return
+        text = bytes(frame.data)
+        if not frame.fin or self._fragments:
+            self._fragments.append(text)
+            if not frame.fin:
+                return
+            text = b"".join(self._fragments)
+            self._fragments.clear()
+        try:
+            self._inbox.append(decode(text))
+        except UndecodableError as error:
+            try:
+                text.decode()
+            except UnicodeDecodeError:
+                self.close(CloseCode.NOT_UTF8, "not UTF-8")
+                return
+            self._inbox.append(error)
+        if len(self._inbox) >= _INBOX_FULL:
+            self._transport.pause_reading()
+        if self._worker is None:
+            self._worker = self._loop.create_task(self._work())
+
+    # Answering
+
+    async def _work(self) -> None:
+        """Answer what is in the inbox, one after the other, so that replies keep the order of the requests. Ends when
+        there is nothing left; the next message starts a new one."""
+        try:
+            while self._inbox and not self._closing:
+                await self._answer(self._inbox.popleft())
+                if self._congested:
+                    # Who does not read its replies gets no more of them: memory stays bounded.
+                    self._room = self._loop.create_future()
+                    await self._room
+                if len(self._inbox) < _INBOX_FULL and not self._transport.is_reading():
+                    self._transport.resume_reading()
+        except Exception:
+            self._around.log.exception("a connection failed", connection=self.id)
+            self.close(CloseCode.INTERNAL_ERROR, "internal error")
+        finally:
+            self._worker = None
+        if self._draining:
+            self.close(CloseCode.GOING_AWAY, "the server stops")
+
+    async def _answer(self, request: ClientMessage | UndecodableError) -> None:
+        if isinstance(request, UndecodableError):
+            self._send(encode_error(request.re, request.error))
+            malformed = request.error.code is ErrorCode.MALFORMED
+            self._malformed = self._malformed + 1 if malformed else 0
+            if self._malformed >= MALFORMED_BEFORE_CLOSE:
+                self.close(CloseCode.MALFORMED, "too many malformed messages")
+            return
+        self._malformed = 0
+        wait = self._bucket.take(self._loop.time()) if self._around.rate_limited else 0.0
+        if wait:
+            self._refused += 1
+            error = RequestError(ErrorCode.RATE_LIMITED, retry_after_ms=milliseconds(wait))
+            self._send(encode_error(request.id, error))
+            if self._refused >= REFUSALS_BEFORE_CLOSE:
+                self.close(CloseCode.FLOODING, "too many messages")
+            return
+        self._refused = 0
+        try:
+            reply = await self._around.actions.answer(request.type, request.id, self, request.data)
+        except RequestError as error:
+            reply = encode_error(request.id, error)
+        self._send(reply)
+
+    # What handlers and boards do with a connection
+
+    def become(self, login: Login | None) -> None:
+        """The socket belongs to this login from now on; None makes it a spectator's."""
+        before, self.login = self.login, login
+        self._around.hub.changed_login(self, before)
+        self._watch_expiry()
+        self._watch_purpose()
+
+    def follow(self, board: Board, limit: int) -> None:
+        """The socket follows the board."""
+        self._following[board] = limit
+        # Its reply is a full state.
+        self._behind.discard(board)
+        self._watch_purpose()
+
+    def unfollow(self, board: Board) -> None:
+        """The socket follows the board no more."""
+        self._following.pop(board, None)
+        self._behind.discard(board)
+        self._watch_purpose()
+
+    def push(self, payload: bytes) -> None:
+        """Send a message that nobody asked for."""
+        self._send(payload)
+
+    def push_board(self, board: Board, frame: bytes) -> None:
+        """Send a board's frame; a slow reader gets the whole board later instead, when it can take it."""
+        if self._congested or board in self._behind:
+            self._behind.add(board)
+        elif not self._closing:
+            self._transport.write(frame)
+
+    def drain(self) -> None:
+        """The server stops: answer what was asked, then close."""
+        spread = random.randint(*RECONNECT_SPREAD_MS)  # noqa: S311
+        self.push(encode(ServerDraining(data=DrainingData(reconnect_after_ms=spread))))
+        self._draining = True
+        if self._worker is None:
+            self.close(CloseCode.GOING_AWAY, "the server stops")
+
+    def close(self, code: CloseCode, reason: str) -> None:
+        """Start the closing handshake; nothing more is sent or answered."""
+        if self._closing:
+            return
+        self._closing = True
+        if self._protocol.state is State.OPEN:
+            self._protocol.send_close(code, reason)
+        self._flush()
+
+    def abort(self) -> None:
+        """Drop the connection at once."""
+        self._transport.abort()
+
+    # Writing
+
+    def _send(self, payload: bytes) -> None:
+        if not self._closing:
+            self._transport.write(text_frame(payload))
+
+    def _flush(self) -> None:
+        """Put on the wire what the protocol wants to say, and end the connection when it is over."""
+        for data in self._protocol.data_to_send():
+            if data:
+                self._transport.write(data)
+            elif self._transport.can_write_eof():
+                self._transport.write_eof()
+            else:
+                self._transport.close()
+        if self._protocol.close_expected():
+            self._closing = True
+            if self._close_timer is None:
+                self._close_timer = self._loop.call_later(CLOSE_SECONDS, self._transport.abort)
+
+    def pause_writing(self) -> None:
+        """The client reads more slowly than we write."""
+        self._congested = True
+        self._stuck_timer = self._loop.call_later(STUCK_SECONDS, self._stuck)
+
+    def resume_writing(self) -> None:
+        """The client has caught up."""
+        self._congested = False
+        if self._stuck_timer is not None:
+            self._stuck_timer.cancel()
+        behind, self._behind = self._behind, set()
+        for board in behind:
+            if self._congested:
+                self._behind.add(board)
+                continue
+            frame = self._around.live.full_frame(board, self._following[board])
+            if frame is not None and not self._closing:
+                self._transport.write(frame)
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
+
+    def _stuck(self) -> None:
+        self.close(CloseCode.STUCK_READER, "stuck reader")
+        # The close frame waits behind everything else that was not read.
+        self._loop.call_later(1.0, self._transport.abort)
+
+    # Time
+
+    def _beat(self) -> None:
+        if self._awaiting_pong:
+            self._transport.abort()
+            return
+        if self._protocol.state is State.OPEN:
+            self._awaiting_pong = True
+            self._protocol.send_ping(b"")
+            self._flush()
+        self._ping_timer = self._loop.call_later(PING_SECONDS, self._beat)
+
+    def _watch_purpose(self) -> None:
+        if self.login is not None or self._following:
+            if self._idle_timer is not None:
+                self._idle_timer.cancel()
+                self._idle_timer = None
+        elif self._idle_timer is None:
+            self._idle_timer = self._loop.call_later(
+                IDLE_SECONDS, self.close, CloseCode.IDLE, "neither authenticated nor subscribed"
+            )
+
+    def _watch_expiry(self) -> None:
+        if self._expiry_timer is not None:
+            self._expiry_timer.cancel()
+            self._expiry_timer = None
+        if self.login is not None:
+            left = (self.login.expires_at - self._around.clock()).total_seconds()
+            self._expiry_timer = self._loop.call_later(max(0.0, left - EXPIRY_NOTICE_SECONDS), self._expiring)
+
+    def _expiring(self) -> None:
+        if self.login is None:
+            return
+        expires_at = self.login.expires_at
+        self.push(encode(AuthExpiring(data=AuthExpiringData(token_expires_at=expires_at))))
+        left = (expires_at - self._around.clock()).total_seconds()
+        self._expiry_timer = self._loop.call_later(
+            max(0.0, left), self.close, CloseCode.UNAUTHENTICATED, "token expired"
+        )

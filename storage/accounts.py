@@ -1,0 +1,124 @@
+"""Players: who has registered."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
+
+import asyncpg
+
+from storage.postgres import Postgres
+
+if TYPE_CHECKING:
+    from storage.postgres import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Player:
+    """An account. `number` is the registration number: 1, 2, 3, … without gaps."""
+
+    id: UUID
+    number: int
+    email: str
+    username: str
+
+
+class EmailTaken(Exception):
+    """Somebody has registered with this email, in whatever case."""
+
+
+class UsernameTaken(Exception):
+    """Somebody has this username, in whatever case."""
+
+
+# The counter's row is locked until the end of the transaction, so numbers are given out one after the other, and a
+# registration that fails leaves no gap.
+_REGISTER: Final = """
+    WITH next AS (
+        UPDATE deployment SET last_player_number = last_player_number + 1 RETURNING last_player_number AS number
+    ), player AS (
+        INSERT INTO players (number, id, email, email_key, username, username_key, password_hash, registered_at)
+        SELECT number, $1, $2, $3, $4, $5, $6, $7 FROM next
+        RETURNING number
+    )
+    SELECT number FROM player
+"""
+_OPEN_SESSION_ROW: Final = "INSERT INTO sessions (number) VALUES ($1)"
+
+_TAKEN: Final = """
+    SELECT EXISTS (SELECT FROM players WHERE email_key = $1) AS email,
+           EXISTS (SELECT FROM players WHERE username_key = $2) AS username
+"""
+
+_BY_EMAIL: Final = "SELECT number, id, email, username, password_hash FROM players WHERE email_key = $1"
+
+_NAMES: Final = "SELECT number, username FROM players WHERE number = ANY($1::bigint[])"
+
+_EMAILS: Final = "SELECT number, email FROM players WHERE number = ANY($1::bigint[])"
+
+
+def without_case(text: str) -> str:
+    """What emails and usernames are compared by."""
+    return text.casefold()
+
+
+class Accounts:
+    """The players' table. Every method raises StoreUnavailable when PostgreSQL does not answer in time."""
+
+    def __init__(self, postgres: Postgres) -> None:
+        self._postgres = postgres
+
+    async def check_free(self, email: str, username: str) -> None:
+        """Raise EmailTaken or UsernameTaken early, before a password is hashed; `register` decides."""
+        row = await self._postgres.fetchrow(_TAKEN, without_case(email), without_case(username))
+        assert row is not None  # noqa: S101
+        if row["email"]:
+            raise EmailTaken
+        if row["username"]:
+            raise UsernameTaken
+
+    async def register(self, player_id: UUID, email: str, username: str, password_hash: str, at: datetime) -> Player:
+        """Add a player; durable when it returns. Raises EmailTaken or UsernameTaken."""
+
+        async def insert(connection: Connection) -> int:
+            async with connection.transaction():
+                number: int = await connection.fetchval(
+                    _REGISTER,
+                    player_id,
+                    email,
+                    without_case(email),
+                    username,
+                    without_case(username),
+                    password_hash,
+                    at,
+                )
+                await connection.execute(_OPEN_SESSION_ROW, number)
+            return number
+
+        try:
+            number = await self._postgres.run(insert, repeatable=False)
+        except asyncpg.UniqueViolationError as error:
+            if error.constraint_name == "players_email_taken":
+                raise EmailTaken from None
+            if error.constraint_name == "players_username_taken":
+                raise UsernameTaken from None
+            raise
+        return Player(player_id, number, email, username)
+
+    async def find_by_email(self, email: str) -> tuple[Player, str] | None:
+        """The player with this email, in whatever case, and the password's hash."""
+        row = await self._postgres.fetchrow(_BY_EMAIL, without_case(email))
+        if row is None:
+            return None
+        return Player(row["id"], row["number"], row["email"], row["username"]), row["password_hash"]
+
+    async def usernames(self, numbers: Collection[int]) -> dict[int, str]:
+        """Names by registration number; a number that nobody has is left out."""
+        return {row["number"]: row["username"] for row in await self._postgres.fetch(_NAMES, list(numbers))}
+
+    async def emails(self, numbers: Collection[int]) -> dict[int, str]:
+        """Emails by registration number, for an operator who has decided to show them."""
+        return {row["number"]: row["email"] for row in await self._postgres.fetch(_EMAILS, list(numbers))}

@@ -1,0 +1,275 @@
+"""Group commit: many players' actions in one statement, each caller woken after its commit.
+
+While one statement runs, what arrives waits and makes up the next one. A batch of 512 actions costs PostgreSQL little
+more than one, so the load itself decides how many share a commit (figures in docs/architecture.md).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+
+import asyncpg
+
+from game.ranking import ladders_of
+from game.session import Action, PlayerState
+from storage.postgres import PATIENCE_SECONDS, Postgres, StoreUnavailable
+from storage.sessions import Event, event_from
+
+if TYPE_CHECKING:
+    from storage.postgres import Connection
+
+#: More in one statement gains nothing measurable and makes the first one wait for the last.
+MAX_BATCH: Final = 512
+
+# One statement, so one round trip and one transaction:
+#   seen      actions whose key was applied before; they are answered from the log
+#   applied   the current rows, changed only where they are still at the version that the action builds on
+#   logged    the event log
+#   improved  the best entries, where the ended session is better than what the ladder holds
+# Results are tagged rows instead of joins: the planner knows nothing about the size of a CTE, and a nested loop over
+# 512 x 512 rows would cost more than all the rest. A concurrent change of a row makes UPDATE wait and then look at the
+# version again, so of two nodes that build on the same version one finds nothing to update: a conflict.
+_COMMIT: Final = """
+    WITH input AS MATERIALIZED (
+        SELECT * FROM unnest(
+            $1::bigint[], $2::bigint[], $3::text[], $4::smallint[], $5::bigint[], $6::uuid[], $7::smallint[],
+            $8::integer[], $9::integer[], $10::bigint[], $11::smallint[], $12::timestamptz[], $13::timestamptz[],
+            $14::timestamptz[], $15::text[]
+        ) WITH ORDINALITY AS t (
+            number, version, key, action, score, session_id, status, stage, stage_count, total_score, difficulty,
+            started_at, ended_at, at, ladders, ordinal
+        )
+    ), seen AS MATERIALIZED (
+        SELECT i.ordinal, e.* FROM input i JOIN session_events e ON e.number = i.number AND e.key = i.key
+    ), applied AS (
+        UPDATE sessions s
+        SET version = i.version, session_id = i.session_id, status = i.status, stage = i.stage,
+            stage_count = i.stage_count, total_score = i.total_score, difficulty = i.difficulty,
+            started_at = i.started_at, ended_at = i.ended_at
+        FROM input i
+        WHERE s.number = i.number AND s.version = i.version - 1 AND i.ordinal NOT IN (SELECT ordinal FROM seen)
+        RETURNING i.*
+    ), logged AS (
+        INSERT INTO session_events (
+            number, version, key, action, score, session_id, status, stage, stage_count, total_score, difficulty,
+            started_at, ended_at, at
+        )
+        SELECT number, version, key, action, score, session_id, status, stage, stage_count, total_score, difficulty,
+               started_at, ended_at, at
+        FROM applied
+    ), improved AS (
+        INSERT INTO ladder_entries AS held (ladder, number, passed_all_games, total_score, achieved_at, session_id)
+        SELECT ladder, a.number, a.status = 1, a.total_score, a.ended_at, a.session_id
+        FROM applied a, unnest(string_to_array(a.ladders, ' ')) AS ladder
+        ORDER BY 1, 2
+        ON CONFLICT (ladder, number) DO UPDATE
+        SET passed_all_games = excluded.passed_all_games, total_score = excluded.total_score,
+            achieved_at = excluded.achieved_at, session_id = excluded.session_id, changed_by = pg_current_xact_id()
+        WHERE (excluded.passed_all_games, excluded.total_score, held.achieved_at)
+            > (held.passed_all_games, held.total_score, excluded.achieved_at)
+        RETURNING ladder, number
+    )
+    SELECT 'seen' AS outcome, ordinal, NULL AS ladder, number, version, key, action, score, session_id, status, stage,
+           stage_count, total_score, difficulty, started_at, ended_at, at FROM seen
+    UNION ALL
+    SELECT 'applied', ordinal, NULL, number, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+           NULL, NULL, NULL, NULL, NULL, NULL FROM applied
+    UNION ALL
+    SELECT 'improved', NULL, ladder, number, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+           NULL, NULL, NULL, NULL, NULL, NULL FROM improved
+"""
+
+_PAUSE_SECONDS: Final = 0.05
+_NOT_COMMITTED: Final = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """An action of one player and the state that it leads to, which is one version above the state it builds on."""
+
+    number: int
+    action: Action
+    score: int | None
+    state: PlayerState
+    at: datetime
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """The change is committed. `improved` names the ladders on which the player's entry became better."""
+
+    improved: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """The key was applied before; nothing was done now."""
+
+    event: Event
+
+
+class Conflict:
+    """The player's row is not at the version that the change builds on; nothing was done."""
+
+
+Outcome = Applied | Replayed | Conflict
+_CONFLICT: Final = Conflict()
+
+
+def new_key() -> str:
+    """A key for an action whose sender gave none, so that its outcome can be found after a lost connection all the
+    same. Seven characters: one short of the shortest that a client may choose."""
+    return secrets.token_urlsafe(5)
+
+
+def is_own_key(key: str) -> bool:
+    """Whether `new_key` made it."""
+    return len(key) == len(new_key())
+
+
+@dataclass(slots=True)
+class _Waiting:
+    change: Change
+    outcome: asyncio.Future[Outcome]
+    deadline: float
+
+
+class Commits:
+    """Commits changes in the order of their arrival, many at a time.
+
+    `commit` returns only after PostgreSQL has made the change durable, or has told that it was not applied. It raises
+    StoreUnavailable when neither can be learned in time: then the change may have been applied, once at most, and can
+    be found by its key. One task, `run`, does the work; its owner starts and cancels it.
+    """
+
+    def __init__(self, postgres: Postgres) -> None:
+        self._postgres = postgres
+        self._queue: deque[_Waiting] = deque()
+        self._wake = asyncio.Event()
+
+    async def commit(self, change: Change) -> Outcome:
+        """Make one change durable."""
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(change, loop.create_future(), loop.time() + PATIENCE_SECONDS)
+        self._queue.append(waiting)
+        self._wake.set()
+        return await waiting.outcome
+
+    async def run(self) -> None:
+        """Commit what waits, until cancelled; whoever still waits then gets StoreUnavailable."""
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                while self._queue:
+                    await self._commit_all(self._next_batch())
+        finally:
+            for waiting in self._queue:
+                _fail(waiting, StoreUnavailable("the server stops"))
+            self._queue.clear()
+
+    def _next_batch(self) -> list[_Waiting]:
+        # One change of a player at most: of two rows for one target UPDATE … FROM applies only one.
+        batch: dict[int, _Waiting] = {}
+        later: list[_Waiting] = []
+        while self._queue and len(batch) < MAX_BATCH:
+            waiting = self._queue.popleft()
+            if waiting.outcome.done():
+                continue
+            if waiting.change.number in batch:
+                later.append(waiting)
+            else:
+                batch[waiting.change.number] = waiting
+        self._queue.extendleft(reversed(later))
+        # In one order on all nodes, so that two batches seldom wait for each other's rows crosswise.
+        return [batch[number] for number in sorted(batch)]
+
+    async def _commit_all(self, batch: list[_Waiting]) -> None:
+        """Settle every change of the batch. The same statement may be sent again after a failure, since the keys tell
+        what an earlier try has committed."""
+        loop = asyncio.get_running_loop()
+        while batch:
+            deadline = min(waiting.deadline for waiting in batch)
+            try:
+                await self._commit_once(batch, max(deadline - loop.time(), _PAUSE_SECONDS))
+                return
+            except StoreUnavailable as error:
+                # At once for those whose time is up; the others, which came later, try again.
+                late = [waiting for waiting in batch if waiting.deadline <= loop.time() + _PAUSE_SECONDS]
+                for waiting in late:
+                    _fail(waiting, error)
+                batch = [waiting for waiting in batch if not waiting.outcome.done()]
+            except _NOT_COMMITTED:
+                continue
+            except asyncpg.PostgresError as error:
+                if len(batch) == 1:
+                    _fail(batch[0], error)
+                    return
+                # One change is to blame and its neighbours must not pay for it: halves, until it stands alone.
+                middle = len(batch) // 2
+                await self._commit_all(batch[:middle])
+                batch = batch[middle:]
+            except BaseException:
+                for waiting in batch:
+                    _fail(waiting, StoreUnavailable("the server stops"))
+                raise
+
+    async def _commit_once(self, batch: Sequence[_Waiting], within: float) -> None:
+        columns = _columns([waiting.change for waiting in batch])
+
+        async def statement(connection: Connection) -> list[asyncpg.Record]:
+            return await connection.fetch(_COMMIT, *columns)
+
+        rows = await self._postgres.run(statement, within=within)
+        outcomes: list[Outcome] = [_CONFLICT] * len(batch)
+        improved: dict[int, list[str]] = {}
+        for row in rows:
+            if row["outcome"] == "improved":
+                improved.setdefault(row["number"], []).append(row["ladder"])
+        for row in rows:
+            if row["outcome"] == "applied":
+                outcomes[row["ordinal"] - 1] = Applied(tuple(improved.get(row["number"], ())))
+            elif row["outcome"] == "seen":
+                outcomes[row["ordinal"] - 1] = Replayed(event_from(row))
+        for waiting, outcome in zip(batch, outcomes, strict=True):
+            if not waiting.outcome.done():
+                waiting.outcome.set_result(outcome)
+
+
+def _fail(waiting: _Waiting, error: Exception) -> None:
+    if not waiting.outcome.done():
+        waiting.outcome.set_exception(error)
+
+
+def _columns(changes: Sequence[Change]) -> tuple[list[object], ...]:
+    rows = []
+    for change in changes:
+        session = change.state.session
+        assert session is not None, "every action leaves a session"  # noqa: S101
+        rows.append(
+            (
+                change.number,
+                change.state.version,
+                change.key,
+                change.action,
+                change.score,
+                session.session_id,
+                session.status,
+                session.stage,
+                session.stage_count,
+                session.total_score,
+                session.difficulty,
+                session.started_at,
+                session.ended_at,
+                change.at,
+                " ".join(ladders_of(session)) or None,
+            )
+        )
+    return tuple(list(column) for column in zip(*rows, strict=True))

@@ -1,0 +1,110 @@
+"""Logins and their refresh tokens: what an access token's `sid` stands for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
+
+from storage.accounts import Player
+from storage.postgres import Postgres
+
+if TYPE_CHECKING:
+    from storage.postgres import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class NewRefreshToken:
+    """A refresh token to be kept: only its SHA-256 is."""
+
+    token_hash: bytes
+    created_at: datetime
+    expires_at: datetime
+
+
+class LoginRevoked(Exception):
+    """The login has ended, or there is no such login."""
+
+
+class RefreshTokenUnknown(Exception):
+    """Nobody was given this refresh token, or it has expired."""
+
+
+class RefreshTokenReused(Exception):
+    """The refresh token was used before: the login is revoked now, since one of the two users has stolen it."""
+
+    def __init__(self, sid: UUID) -> None:
+        self.sid = sid
+        super().__init__(str(sid))
+
+
+_INSERT_LOGIN: Final = "INSERT INTO logins (sid, number, created_at) VALUES ($1, $2, $3)"
+_INSERT_TOKEN: Final = "INSERT INTO refresh_tokens (token_hash, sid, created_at, expires_at) VALUES ($1, $2, $3, $4)"
+_PLAYER: Final = """
+    SELECT p.id, p.number, p.email, p.username
+    FROM logins l JOIN players p USING (number)
+    WHERE l.sid = $1 AND l.revoked_at IS NULL
+"""
+_REVOKE: Final = "UPDATE logins SET revoked_at = $2 WHERE sid = $1 AND revoked_at IS NULL"
+_LOCK_TOKEN: Final = """
+    SELECT t.sid, t.used_at, t.expires_at, l.revoked_at, p.id, p.number, p.email, p.username
+    FROM refresh_tokens t JOIN logins l USING (sid) JOIN players p USING (number)
+    WHERE t.token_hash = $1
+    FOR UPDATE OF t, l
+"""
+_USE_TOKEN: Final = "UPDATE refresh_tokens SET used_at = $2 WHERE token_hash = $1"
+
+
+class Logins:
+    """The tables of logins. Every method raises StoreUnavailable when PostgreSQL does not answer in time."""
+
+    def __init__(self, postgres: Postgres) -> None:
+        self._postgres = postgres
+
+    async def open(self, sid: UUID, number: int, token: NewRefreshToken) -> None:
+        """Start a login of the player; durable when it returns."""
+
+        async def insert(connection: Connection) -> None:
+            async with connection.transaction():
+                await connection.execute(_INSERT_LOGIN, sid, number, token.created_at)
+                await connection.execute(_INSERT_TOKEN, token.token_hash, sid, token.created_at, token.expires_at)
+
+        await self._postgres.run(insert, repeatable=False)
+
+    async def player_of(self, sid: UUID) -> Player:
+        """Whose login this is; raises LoginRevoked."""
+        row = await self._postgres.fetchrow(_PLAYER, sid)
+        if row is None:
+            raise LoginRevoked
+        return Player(row["id"], row["number"], row["email"], row["username"])
+
+    async def rotate(self, token_hash: bytes, new: NewRefreshToken) -> tuple[UUID, Player]:
+        """Use up a refresh token and put a new one in its place.
+
+        Raises RefreshTokenUnknown, LoginRevoked or RefreshTokenReused; the last one has revoked the login, durably.
+        """
+
+        async def exchange(connection: Connection) -> tuple[UUID, Player] | RefreshTokenReused:
+            async with connection.transaction():
+                row = await connection.fetchrow(_LOCK_TOKEN, token_hash)
+                if row is None or row["expires_at"] <= new.created_at:
+                    raise RefreshTokenUnknown
+                if row["revoked_at"] is not None:
+                    raise LoginRevoked
+                if row["used_at"] is not None:
+                    await connection.execute(_REVOKE, row["sid"], new.created_at)
+                    # Returned, not raised: an exception here would roll the revocation back.
+                    return RefreshTokenReused(row["sid"])
+                await connection.execute(_USE_TOKEN, token_hash, new.created_at)
+                await connection.execute(_INSERT_TOKEN, new.token_hash, row["sid"], new.created_at, new.expires_at)
+                return row["sid"], Player(row["id"], row["number"], row["email"], row["username"])
+
+        outcome = await self._postgres.run(exchange, repeatable=False)
+        if isinstance(outcome, RefreshTokenReused):
+            raise outcome
+        return outcome
+
+    async def revoke(self, sid: UUID, at: datetime) -> None:
+        """End a login for good; once more changes nothing. Durable when it returns."""
+        await self._postgres.execute(_REVOKE, sid, at)

@@ -1,0 +1,119 @@
+"""The connection pool, and what it means when PostgreSQL is not there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import asyncpg
+
+if TYPE_CHECKING:
+    # Generic for the type checker only.
+    Connection = asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
+
+T = TypeVar("T")
+
+#: Seconds that any single use of the database may take, waiting for a connection included. Callers promise an answer
+#: within 2 s while PostgreSQL is down or frozen.
+PATIENCE_SECONDS: Final = 1.5
+_PAUSE_SECONDS: Final = 0.05
+
+#: Failures of the server or the way to it, as opposed to failures of a statement. All of class 57 (operator
+#: intervention: restarts), 53 (out of disk, memory or connections) and 08 (connection), a standby after a failover,
+#: and whatever the operating system says about the socket.
+_DOWN: Final = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.ReadOnlySQLTransactionError,
+)
+
+
+class StoreUnavailable(Exception):
+    """PostgreSQL or Redis cannot be used now. Whether something under way was applied may be unknown."""
+
+
+async def _nothing_to_reset(_connection: asyncpg.Connection[asyncpg.Record]) -> None:
+    """Nothing here outlives its transaction, so the round trip that asyncpg would make at each release is saved."""
+
+
+class Postgres:
+    """A pool whose uses end in bounded time, with a result or with StoreUnavailable.
+
+    Other exceptions come from the statement itself (a violated constraint, say) and are asyncpg.PostgresError.
+    """
+
+    def __init__(self, pool: asyncpg.Pool[asyncpg.Record]) -> None:
+        self._pool = pool
+
+    @classmethod
+    async def connect(cls, database_url: str, *, connections: int = 8) -> Postgres:
+        """Connect for the first time; raises StoreUnavailable when that fails, and ValueError for a bad URL."""
+        try:
+            pool = await asyncpg.create_pool(
+                database_url,
+                min_size=1,
+                max_size=connections,
+                timeout=PATIENCE_SECONDS,
+                reset=_nothing_to_reset,
+                # jit would compile for longer than our statements run; timestamps are read as UTC wherever we are.
+                server_settings={"application_name": "braingame", "jit": "off", "timezone": "UTC"},
+            )
+        except (*_DOWN, asyncpg.PostgresError) as error:
+            raise StoreUnavailable(f"PostgreSQL does not answer: {error}") from error
+        return cls(pool)
+
+    async def close(self) -> None:
+        """Close every connection; those that hang are dropped."""
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await self._pool.close()
+        except TimeoutError:
+            self._pool.terminate()
+
+    async def run(
+        self,
+        work: Callable[[Connection], Awaitable[T]],
+        *,
+        repeatable: bool = True,
+        within: float = PATIENCE_SECONDS,
+    ) -> T:
+        """Give `work` a connection. Work that is `repeatable` (reads, and writes that change nothing the second time)
+        is tried again within the time, so that a restart of PostgreSQL shows as a delay where it can."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + within
+        while True:
+            started = False
+            try:
+                async with asyncio.timeout_at(deadline):
+                    connection = await self._pool.acquire()
+                    started = True
+                    try:
+                        return await work(connection)
+                    except BaseException as error:
+                        if isinstance(error, (*_DOWN, asyncio.CancelledError)):
+                            # Not given back to the pool as it is: a frozen server would never answer the reset.
+                            connection.terminate()
+                        raise
+                    finally:
+                        await asyncio.shield(self._pool.release(connection, timeout=PATIENCE_SECONDS))
+            except _DOWN as error:
+                if (started and not repeatable) or loop.time() + _PAUSE_SECONDS >= deadline:
+                    raise StoreUnavailable("PostgreSQL does not answer") from error
+                await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def fetch(self, query: str, *arguments: Any) -> list[asyncpg.Record]:
+        """The rows of a repeatable statement."""
+        return await self.run(lambda connection: connection.fetch(query, *arguments))
+
+    async def fetchrow(self, query: str, *arguments: Any) -> asyncpg.Record | None:
+        """The first row of a repeatable statement."""
+        return await self.run(lambda connection: connection.fetchrow(query, *arguments))
+
+    async def execute(self, query: str, *arguments: Any) -> None:
+        """A repeatable statement without a result."""
+        await self.run(lambda connection: connection.execute(query, *arguments))

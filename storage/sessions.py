@@ -1,0 +1,85 @@
+"""Reading sessions and their events. Everything that writes them is in storage/commits.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+import asyncpg
+
+from game.session import Action, PlayerState, Session, Status
+from storage.postgres import Postgres
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One applied action, as the log keeps it: the state right after it, and what the player had asked for."""
+
+    number: int
+    key: str
+    action: Action
+    score: int | None
+    state: PlayerState
+    at: datetime
+
+
+class PlayerUnknown(Exception):
+    """No player has this number."""
+
+
+_STATE_COLUMNS: Final = "version, session_id, status, stage, stage_count, total_score, difficulty, started_at, ended_at"
+_STATE: Final = f"SELECT {_STATE_COLUMNS} FROM sessions WHERE number = $1"  # noqa: S608
+_BY_KEY: Final = f"""
+    SELECT number, key, action, score, at, {_STATE_COLUMNS} FROM session_events WHERE number = $1 AND key = $2
+"""  # noqa: S608
+_HISTORY: Final = f"""
+    SELECT number, key, action, score, at, {_STATE_COLUMNS} FROM session_events WHERE number = $1 ORDER BY version
+"""  # noqa: S608
+
+
+def state_from(row: asyncpg.Record) -> PlayerState:
+    """The state in a row of `sessions` or `session_events`."""
+    session_id: UUID | None = row["session_id"]
+    if session_id is None:
+        return PlayerState(row["version"], None)
+    session = Session(
+        session_id=session_id,
+        status=Status(row["status"]),
+        stage=row["stage"],
+        stage_count=row["stage_count"],
+        total_score=row["total_score"],
+        difficulty=row["difficulty"],
+        started_at=row["started_at"],
+        ended_at=row["ended_at"],
+    )
+    return PlayerState(row["version"], session)
+
+
+def event_from(row: asyncpg.Record) -> Event:
+    """The event in a row of `session_events`."""
+    return Event(row["number"], row["key"], Action(row["action"]), row["score"], state_from(row), row["at"])
+
+
+class SessionStore:
+    """Committed states. Every method raises StoreUnavailable when PostgreSQL does not answer in time."""
+
+    def __init__(self, postgres: Postgres) -> None:
+        self._postgres = postgres
+
+    async def state(self, number: int) -> PlayerState:
+        """The player's committed state; raises PlayerUnknown."""
+        row = await self._postgres.fetchrow(_STATE, number)
+        if row is None:
+            raise PlayerUnknown(number)
+        return state_from(row)
+
+    async def event_by_key(self, number: int, key: str) -> Event | None:
+        """What was applied under this idempotency key."""
+        row = await self._postgres.fetchrow(_BY_KEY, number, key)
+        return None if row is None else event_from(row)
+
+    async def history(self, number: int) -> list[Event]:
+        """Everything a player ever did, in order."""
+        return [event_from(row) for row in await self._postgres.fetch(_HISTORY, number)]
