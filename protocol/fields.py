@@ -84,7 +84,7 @@ def is_none(value: Any) -> bool:
 Email = Annotated[str, AfterValidator(_check_email)]
 Username = Annotated[str, AfterValidator(_check_username)]
 Password = Annotated[str, AfterValidator(_check_password)]
-#: An idempotency key. Shorter ones are refused, which leaves them to the server's own keys (storage/commits.py).
+#: An idempotency key. Control characters are refused, which leaves them to the server's own keys (storage/commits.py).
 Key = Annotated[str, Field(min_length=8, max_length=64), AfterValidator(_check_key)]
 Score = Annotated[int, Field(ge=0, le=MAX_SCORE)]
 Difficulty = Annotated[int, Field(ge=0, le=MAX_DIFFICULTY)]

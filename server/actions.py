@@ -214,9 +214,10 @@ class Actions:
     async def _act(self, caller: Caller | Visitor, command: Command, key: str | None) -> SessionData:
         number = _login_of(caller).player.number
         outcome = await self._sessions.act(number, command, key)
+        data = SessionData.of(outcome.state, replayed=outcome.replayed)
         if not outcome.replayed:
-            self._tell_others(caller, number, SessionData.of(outcome.state))
-        return SessionData.of(outcome.state, replayed=outcome.replayed)
+            self._tell_others(caller, number, data)
+        return data
 
     def _tell_others(self, caller: Caller | Visitor, number: int, data: SessionData) -> None:
         others = [member for member in self._hub.of_player(number) if member is not caller]

@@ -7,7 +7,7 @@ more than one, so the load itself decides how many share a commit (figures in do
 from __future__ import annotations
 
 import asyncio
-import secrets
+import random
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -125,13 +125,8 @@ _CONFLICT: Final = Conflict()
 
 def new_key() -> str:
     """A key for an action whose sender gave none, so that its outcome can be found after a lost connection all the
-    same. Seven characters: one short of the shortest that a client may choose."""
-    return secrets.token_urlsafe(5)
-
-
-def is_own_key(key: str) -> bool:
-    """Whether `new_key` made it."""
-    return len(key) == len(new_key())
+    same. It begins with a control character, which no client's key may contain."""
+    return f"\x01{random.getrandbits(64):x}"
 
 
 @dataclass(slots=True)
