@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from game.ranking import Board, UnknownBoard, board_named
 from game.session import Cancel, Close, Command, Complete, Start
@@ -48,6 +48,7 @@ from server.live_board import LiveBoards, Subscriber
 from server.log import Log
 from server.sessions import Sessions
 from storage.accounts import Player
+from storage.logins import RefreshTokenReused
 from storage.postgres import StoreUnavailable
 from storage.sessions import PlayerUnknown
 
@@ -163,7 +164,12 @@ class Actions:
         return await self._authenticated(caller, await self._authentication.log_in(data))
 
     async def _refresh(self, caller: Caller | Visitor, data: RefreshData) -> AuthenticatedData:
-        return await self._authenticated(caller, await self._authentication.refresh(data.refresh_token))
+        try:
+            granted = await self._authentication.refresh(data.refresh_token)
+        except RefreshTokenReused as reused:
+            self._end_sockets(reused.sid, "refresh token used twice")
+            raise RequestError(ErrorCode.TOKEN_REVOKED) from None
+        return await self._authenticated(caller, granted)
 
     async def _resume(self, caller: Caller, data: ResumeData) -> AuthenticatedData:
         login = await self._authentication.resume(data.token)
@@ -187,9 +193,12 @@ class Actions:
         await self._authentication.log_out(login)
         if not isinstance(caller, Visitor):
             caller.become(None)
-        for member in self._hub.of_login(login.sid):
-            member.close(CloseCode.UNAUTHENTICATED, "logged out")
+        self._end_sockets(login.sid, "logged out")
         return OkData()
+
+    def _end_sockets(self, sid: UUID, reason: str) -> None:
+        for member in self._hub.of_login(sid):
+            member.close(CloseCode.UNAUTHENTICATED, reason)
 
     async def _me(self, caller: Caller | Visitor, _data: NoData) -> UserData:
         return user_data(_login_of(caller).player)

@@ -12,7 +12,7 @@ from server.clock import Clock
 from server.passwords import Passwords
 from server.tokens import REFRESH_TOKEN_LIFE, Tokens, hash_refresh_token, new_refresh_token
 from storage.accounts import Accounts, EmailTaken, Player, UsernameTaken
-from storage.logins import LoginRevoked, Logins, NewRefreshToken, RefreshTokenReused, RefreshTokenUnknown
+from storage.logins import LoginRevoked, Logins, NewRefreshToken, RefreshTokenUnknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +86,14 @@ class Authentication:
         return await self.resume(token.strip())
 
     async def refresh(self, refresh_token: str) -> Granted:
-        """Exchange a refresh token for new tokens of the same login. One that was used before ends the login."""
+        """Exchange a refresh token for new tokens of the same login. One that was used before has ended the login:
+        RefreshTokenReused."""
         new_token, kept = self._new_refresh_token()
         try:
             sid, player = await self._logins.rotate(hash_refresh_token(refresh_token), kept)
         except RefreshTokenUnknown:
             raise RequestError(ErrorCode.UNAUTHENTICATED, "This is not a refresh token of this server.") from None
-        except (LoginRevoked, RefreshTokenReused):
+        except LoginRevoked:
             raise RequestError(ErrorCode.TOKEN_REVOKED) from None
         return self._grant(player, sid, new_token)
 

@@ -13,7 +13,6 @@ from typing import Any, Final, TextIO
 import asyncpg
 import uvloop
 from aiohttp import web
-from storage.embedded import EmbeddedStores, EmbeddedStoresError
 
 from protocol.server_messages import LimitsData
 from server import log as logging
@@ -41,6 +40,8 @@ from server.version import VERSION
 from storage.accounts import Accounts
 from storage.boards import Boards
 from storage.commits import Commits
+from storage.data_folder import EmbeddedStoresError
+from storage.embedded import EmbeddedStores
 from storage.ladders import Ladders
 from storage.logins import Logins
 from storage.postgres import Postgres, StoreUnavailable
@@ -56,6 +57,9 @@ EXIT_CANNOT_START: Final = 2
 MAX_MESSAGE_BYTES: Final = 64 * 1024
 #: Seconds for requests under way to be answered and for clients to say goodbye.
 DRAIN_SECONDS: Final = 8.0
+#: Connections to PostgreSQL. One statement at a time commits; the second one is there while a broken one is replaced.
+COMMIT_CONNECTIONS: Final = 2
+CONNECTIONS: Final = 8
 _BACKLOG: Final = 1024
 
 
@@ -89,7 +93,8 @@ async def serve(settings: Settings, log: Log, output: TextIO) -> int:
         postgres, boards = await _connect(settings, database_url, redis_url, stack)
 
         accounts, logins, ladders = Accounts(postgres), Logins(postgres), Ladders(postgres)
-        commits = Commits(postgres)
+        # Connections of their own, so that no login storm stands between an action and its commit.
+        commits = Commits(await _pool(database_url, stack, connections=COMMIT_CONNECTIONS))
         changes = ChangedLadders()
         projection = Projection(boards, ladders, utc_now, log, changes)
         reader = BoardReader(boards, projection, Names(accounts), utc_now)
@@ -175,8 +180,7 @@ async def _connect(
 ) -> tuple[Postgres, Boards]:
     try:
         await prepare_schema(database_url, migrate=settings.migrates)
-        postgres = await Postgres.connect(database_url)
-        stack.push_async_callback(postgres.close)
+        postgres = await _pool(database_url, stack, connections=CONNECTIONS)
         deployment = await Ladders(postgres).deployment()
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, StoreUnavailable) as error:
         raise CannotStart(f"DATABASE_URL: PostgreSQL does not answer ({_first_line(error)})") from None
@@ -191,6 +195,12 @@ async def _connect(
     except ValueError as error:
         raise CannotStart(f"REDIS_URL: {_first_line(error)}") from None
     return postgres, boards
+
+
+async def _pool(database_url: str, stack: AsyncExitStack, connections: int) -> Postgres:
+    postgres = await Postgres.connect(database_url, connections=connections)
+    stack.push_async_callback(postgres.close)
+    return postgres
 
 
 def _first_line(error: Exception) -> str:

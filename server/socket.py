@@ -184,7 +184,8 @@ class Connection(asyncio.Protocol):
                     pass
 
     def _take_text(self, frame: Frame) -> None:
-        if self._closing:
+        if self._closing or self._draining:
+            # What comes after the server has said that it stops is not begun: the client sends it again elsewhere.
             return
         text = bytes(frame.data)
         if not frame.fin or self._fragments:

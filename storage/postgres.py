@@ -51,7 +51,7 @@ class Postgres:
         self._pool = pool
 
     @classmethod
-    async def connect(cls, database_url: str, *, connections: int = 8) -> Postgres:
+    async def connect(cls, database_url: str, *, connections: int) -> Postgres:
         """Connect for the first time; raises StoreUnavailable when that fails, and ValueError for a bad URL."""
         try:
             pool = await asyncpg.create_pool(
@@ -60,8 +60,14 @@ class Postgres:
                 max_size=connections,
                 timeout=PATIENCE_SECONDS,
                 reset=_nothing_to_reset,
-                # jit would compile for longer than our statements run; timestamps are read as UTC wherever we are.
-                server_settings={"application_name": "braingame", "jit": "off", "timezone": "UTC"},
+                server_settings={
+                    "application_name": "braingame",
+                    # What we acknowledge is on disk, whatever the database's default is.
+                    "synchronous_commit": "on",
+                    # It would compile for longer than our statements run.
+                    "jit": "off",
+                    "timezone": "UTC",
+                },
             )
         except (*_DOWN, asyncpg.PostgresError) as error:
             raise StoreUnavailable(f"PostgreSQL does not answer: {error}") from error

@@ -81,7 +81,7 @@ CREATE TABLE session_events (
     CONSTRAINT session_events_key_once UNIQUE (number, key)
 );
 
-COMMENT ON COLUMN session_events.key IS 'the client''s idempotency key, or one of the server''s, which begins with U+0001';
+COMMENT ON COLUMN session_events.key IS 'chosen by the client, or drawn by the server (then it begins with U+0001)';
 
 CREATE TABLE ladder_entries (
     ladder text COLLATE "C" NOT NULL,
