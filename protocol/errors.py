@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from protocol.server_messages import SessionData
+from game.session import PlayerState
 
 
 class ErrorCode(StrEnum):
@@ -117,7 +116,7 @@ class RequestError(Exception):
         *,
         fields: Sequence[FieldProblem] = (),
         retry_after_ms: int | None = None,
-        session: SessionData | None = None,
+        session: PlayerState | None = None,
     ) -> None:
         self.code = code
         self.message = ERRORS[code].message if message is None else message

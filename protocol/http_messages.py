@@ -49,7 +49,7 @@ class ErrorBody(Wire):
         payload = ErrorPayload(
             fields_=[FieldData(path=field.path, message=field.message) for field in error.fields] or None,
             retry_after_ms=error.retry_after_ms,
-            session=error.session,
+            session=None if error.session is None else SessionData.of(error.session),
         )
         return cls(error=error.message, code=error.code, payload=payload)
 

@@ -212,7 +212,7 @@ class ErrorData(Wire):
             retryable=error.retryable,
             retry_after_ms=error.retry_after_ms,
             fields_=[FieldData(path=field.path, message=field.message) for field in error.fields] or None,
-            session=error.session,
+            session=None if error.session is None else SessionData.of(error.session),
         )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -52,7 +54,7 @@ _CORS_HEADERS: Final = {
 
 
 class HttpEdge:
-    """Routes. `make_app` gives the application that serves them."""
+    """The routes and what is around them."""
 
     def __init__(
         self,
@@ -73,8 +75,18 @@ class HttpEdge:
         self._log = log
         self._max_body_bytes = max_body_bytes
 
-    def make_app(self) -> web.Application:
-        """The application with all routes."""
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[Callable[[], asyncio.BaseProtocol]]:
+        """Gives the maker of protocols for connections that speak HTTP; ends them when left."""
+        runner = web.AppRunner(self._make_app(), handle_signals=False, access_log=None)
+        await runner.setup()
+        try:
+            assert runner.server is not None  # noqa: S101
+            yield runner.server
+        finally:
+            await runner.cleanup()
+
+    def _make_app(self) -> web.Application:
         app = web.Application(middlewares=[self._around], client_max_size=self._max_body_bytes)
         app.add_routes(
             [

@@ -10,9 +10,7 @@ from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Any, Final, TextIO
 
-import asyncpg
 import uvloop
-from aiohttp import web
 
 from protocol.server_messages import LimitsData
 from server import log as logging
@@ -144,11 +142,8 @@ async def serve(settings: Settings, log: Log, output: TextIO) -> int:
             )
         ]
 
-        runner = web.AppRunner(edge.make_app(), handle_signals=False, access_log=None)
-        await runner.setup()
-        stack.push_async_callback(runner.cleanup)
-        assert runner.server is not None  # noqa: S101
-        doorman = Doorman(runner.server, around, authentication, sessions, origins)
+        http = await stack.enter_async_context(edge.serving())
+        doorman = Doorman(http, around, authentication, sessions, origins)
         listener = await _listen(settings, doorman)
         stack.callback(listener.close)
 
@@ -182,7 +177,7 @@ async def _connect(
         await prepare_schema(database_url, migrate=settings.migrates)
         postgres = await _pool(database_url, stack, connections=CONNECTIONS)
         deployment = await Ladders(postgres).deployment()
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, StoreUnavailable) as error:
+    except StoreUnavailable as error:
         raise CannotStart(f"DATABASE_URL: PostgreSQL does not answer ({_first_line(error)})") from None
     except ValueError as error:
         raise CannotStart(f"DATABASE_URL: {_first_line(error)}") from None

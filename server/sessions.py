@@ -11,7 +11,6 @@ from typing import Final
 from game.ranking import Entry, entry_of
 from game.session import Close, Command, Complete, PlayerState, Refusal, Start, step
 from protocol.errors import ErrorCode, RequestError
-from protocol.server_messages import SessionData
 from server.clock import Clock
 from storage.commits import Applied, Change, Commits, Conflict, Replayed, new_key
 from storage.postgres import StoreUnavailable
@@ -148,4 +147,4 @@ def _replay(event: Event, command: Command, *, replayed: bool) -> Outcome:
 def _refused(refusal: Refusal, state: PlayerState) -> RequestError:
     if refusal is Refusal.NO_SESSION:
         return RequestError(ErrorCode.NO_SESSION)
-    return RequestError(ErrorCode.SESSION_NOT_ACTIVE, session=SessionData.of(state))
+    return RequestError(ErrorCode.SESSION_NOT_ACTIVE, session=state)

@@ -70,7 +70,7 @@ class Postgres:
                 },
             )
         except (*_DOWN, asyncpg.PostgresError) as error:
-            raise StoreUnavailable(f"PostgreSQL does not answer: {error}") from error
+            raise StoreUnavailable(str(error) or type(error).__name__) from error
         return cls(pool)
 
     async def close(self) -> None:

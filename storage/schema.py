@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import asyncpg
 
-from storage.postgres import PATIENCE_SECONDS
+from storage.postgres import PATIENCE_SECONDS, StoreUnavailable
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -31,10 +31,13 @@ async def prepare_schema(database_url: str, *, migrate: bool) -> None:
     """Bring the database to the newest schema, or say why not.
 
     A database without any table of ours is set up in any case. An older schema is carried forward only with
-    `migrate`; a newer one is never touched. Raises SchemaError, asyncpg.PostgresError or OSError.
+    `migrate`; a newer one is never touched. Raises SchemaError, StoreUnavailable, or ValueError for a bad URL.
     """
     known = known_revisions()
-    current, ours = await _current(database_url)
+    try:
+        current, ours = await _current(database_url)
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise StoreUnavailable(str(error) or type(error).__name__) from error
     if current == known[-1]:
         return
     if current is None and ours:
