@@ -80,7 +80,7 @@ CREATE TABLE session_events (
     PRIMARY KEY (number, version),
     CONSTRAINT session_events_key_once UNIQUE (number, key)
 );
-COMMENT ON COLUMN session_events.key IS 'the client''s idempotency key, or one of the server''s, which begins with U+0001';
+COMMENT ON COLUMN session_events.key IS 'chosen by the client, or drawn by the server (then it begins with U+0001)';
 
 -- The best ended session of each player on each ladder ("all-time", "daily:3@2026-11-23").
 CREATE TABLE ladder_entries (

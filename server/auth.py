@@ -56,7 +56,8 @@ class Authentication:
 
     async def log_in(self, data: LoginData) -> Granted:
         """Check the credentials and open a login. An unknown email takes as long as a wrong password."""
-        found = await self._accounts.find_by_email(data.email)
+        # PostgreSQL takes no NUL in a text, and no email has one.
+        found = None if "\0" in data.email else await self._accounts.find_by_email(data.email)
         matches = await self._passwords.check(data.password, found[1] if found else None)
         if found is None or not matches:
             raise RequestError(ErrorCode.INVALID_CREDENTIALS)

@@ -120,6 +120,8 @@ class LiveBoards:
             if live is None:
                 # Stored before the first subscriber is in it, so the caller must go on without an await.
                 live = self._live[board] = _Live(await self._reader.standings(board, FOLLOWED_ROWS))
+                # A change that came while this was read was reported when nobody followed the board: look once more.
+                self._changes.add([live.standings.ladder])
             return live
 
     async def _tick(self, board: Board) -> None:

@@ -131,6 +131,8 @@ def parse_settings(arguments: Sequence[str]) -> Settings:
         raise SettingError(_describe(problem["loc"], problem["msg"])) from None
     except SettingsError as error:
         raise SettingError(str(error)) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingError(f".env cannot be read: {error}") from None
 
 
 def _describe(location: tuple[int | str, ...], message: str) -> str:

@@ -20,8 +20,8 @@ PATIENCE_SECONDS: Final = 1.5
 _PAUSE_SECONDS: Final = 0.05
 
 #: Failures of the server or the way to it, as opposed to failures of a statement. All of class 57 (operator
-#: intervention: restarts), 53 (out of disk, memory or connections) and 08 (connection), a standby after a failover,
-#: and whatever the operating system says about the socket.
+#: intervention: restarts), 53 (out of disk, memory or connections), 08 (connection) and 28 (a password that was
+#: changed), a standby after a failover, and whatever the operating system says about the socket.
 _DOWN: Final = (
     OSError,
     TimeoutError,
@@ -29,6 +29,7 @@ _DOWN: Final = (
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
+    asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.ReadOnlySQLTransactionError,
 )
 
