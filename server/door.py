@@ -96,6 +96,9 @@ class Door(asyncio.Protocol):
             # Also a head that is too long: aiohttp knows how to refuse it.
             self._to_http()
             return
+        # Nothing more is read before the client is let in, or it could fill our memory in the doorway.
+        assert self._transport is not None  # noqa: S101
+        self._transport.pause_reading()
         self._task = asyncio.get_running_loop().create_task(self._to_socket())
 
     def _to_http(self) -> None:
@@ -116,14 +119,14 @@ class Door(asyncio.Protocol):
         protocol.receive_data(bytes(self._head[:end]))
         events = protocol.events_received()
         if not events or not isinstance(events[0], Request):
-            self._refuse(protocol, protocol.reject(400, ""), RequestError(ErrorCode.MALFORMED, "This is not HTTP."))
+            self._refuse(protocol.reject(400, ""), RequestError(ErrorCode.MALFORMED, "This is not HTTP."))
             return
         request = events[0]
         try:
             login, session = await self._identify(request)
         except Exception as error:
             refused = as_request_error(error, self._doorman.around.log)
-            self._refuse(protocol, protocol.reject(refused.status, ""), refused)
+            self._refuse(protocol.reject(refused.status, ""), refused)
             return
         response = protocol.accept(request)
         protocol.send_response(response)
@@ -136,6 +139,7 @@ class Door(asyncio.Protocol):
         connection = Connection(self._doorman.around, protocol, transport)
         transport.set_protocol(connection)
         connection.open(login, session)
+        transport.resume_reading()
         if len(self._head) > end:
             connection.data_received(bytes(self._head[end:]))
 
@@ -152,7 +156,7 @@ class Door(asyncio.Protocol):
         state = await self._doorman.sessions.last(login.player.number)
         return login, None if state.session is None else SessionData.of(state)
 
-    def _refuse(self, protocol: ServerProtocol, response: Response, error: RequestError) -> None:
+    def _refuse(self, response: Response, error: RequestError) -> None:
         assert self._transport is not None  # noqa: S101
         response.body = encode_http_error(error)
         del response.headers["Content-Length"]
@@ -161,10 +165,8 @@ class Door(asyncio.Protocol):
         response.headers["Content-Type"] = "application/json"
         if error.status == 401:
             response.headers["WWW-Authenticate"] = "Bearer"
-        protocol.send_response(response)
-        for data in protocol.data_to_send():
-            if data:
-                self._transport.write(data)
+        # Not by way of the protocol, which sends nothing any more after a head that it could not read.
+        self._transport.write(response.serialize())
         self._transport.close()
 
     def _leave(self) -> asyncio.Transport:

@@ -36,6 +36,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 PAGES: Final = Path(__file__).parent.parent / "web"
 _JSON: Final = "application/json"
+#: For requests that are being answered when the server stops. aiohttp waits this long up to three times.
+_SHUTDOWN_SECONDS: Final = 2.0
 _RETRY_AFTER_DEFAULT_SECONDS: Final = 1
 _SECURITY_HEADERS: Final = {
     "Content-Security-Policy": (
@@ -78,7 +80,9 @@ class HttpEdge:
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[Callable[[], asyncio.BaseProtocol]]:
         """Gives the maker of protocols for connections that speak HTTP; ends them when left."""
-        runner = web.AppRunner(self._make_app(), handle_signals=False, access_log=None)
+        runner = web.AppRunner(
+            self._make_app(), handle_signals=False, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS
+        )
         await runner.setup()
         try:
             assert runner.server is not None  # noqa: S101

@@ -58,6 +58,7 @@ DRAIN_SECONDS: Final = 8.0
 #: Connections to PostgreSQL. One statement at a time commits; the second one is there while a broken one is replaced.
 COMMIT_CONNECTIONS: Final = 2
 CONNECTIONS: Final = 8
+_CANCEL_SECONDS: Final = 1.0
 _BACKLOG: Final = 1024
 
 
@@ -206,8 +207,10 @@ def _start(stack: AsyncExitStack, name: str, work: Coroutine[Any, Any, None]) ->
     task = asyncio.create_task(work, name=name)
 
     async def end() -> None:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        # More than once if need be: a library that swallows a cancellation must not keep the server from stopping.
+        while not task.done():
+            task.cancel()
+            await asyncio.wait([task], timeout=_CANCEL_SECONDS)
 
     stack.push_async_callback(end)
     return task
