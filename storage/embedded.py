@@ -139,6 +139,8 @@ class EmbeddedStores:
             "--auth-host=reject",
             "--encoding=UTF8",
             "--no-locale",
+            # One call for the file system instead of one for each of a thousand files; as durable, and twice as fast.
+            "--sync-method=syncfs",
         ]
         output = os.open(places.logs / "initdb.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
         try:

@@ -13,9 +13,15 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
+_WHOLE_SCHEMA: Final = Path(__file__).parent.parent / "schema.sql"
+# As alembic makes it.
+_VERSION_TABLE: Final = """
+    CREATE TABLE alembic_version (version_num varchar(32) NOT NULL CONSTRAINT alembic_version_pkc PRIMARY KEY)
+"""
 #: Held while migrating, so that nodes that start together migrate one after the other.
 _LOCK: Final = 0x6272_6169_6E67
 _OUR_TABLE: Final = "deployment"
+_HAS_TABLE: Final = "SELECT to_regclass($1) IS NOT NULL"
 
 
 class SchemaError(Exception):
@@ -52,7 +58,26 @@ async def prepare_schema(database_url: str, *, migrate: bool) -> None:
             f"the database has schema {current}, this version of Brain Game needs {known[-1]}; "
             "start it with --migrate to carry the data forward"
         )
-    await upgrade(database_url)
+    if current is None:
+        await _set_up(database_url, known[-1])
+    else:
+        await upgrade(database_url)
+
+
+async def _set_up(database_url: str, newest: str) -> None:
+    """Make the whole schema at once. A test holds schema.sql equal to what the migrations build, and reading it takes a
+    tenth of the time that the import of alembic alone does."""
+    connection = await asyncpg.connect(database_url, timeout=PATIENCE_SECONDS)
+    try:
+        async with connection.transaction():
+            await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
+            if await connection.fetchval(_HAS_TABLE, _OUR_TABLE):
+                return  # Another node was faster.
+            await connection.execute(_WHOLE_SCHEMA.read_text())
+            await connection.execute(_VERSION_TABLE)
+            await connection.execute("INSERT INTO alembic_version VALUES ($1)", newest)
+    finally:
+        await connection.close()
 
 
 async def upgrade(database_url: str, revision: str = "head") -> None:
@@ -87,8 +112,8 @@ async def _current(database_url: str) -> tuple[str | None, bool]:
     """The schema's version (None without one) and whether there are tables of ours."""
     connection = await asyncpg.connect(database_url, timeout=PATIENCE_SECONDS)
     try:
-        ours = await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", _OUR_TABLE)
-        versioned = await connection.fetchval("SELECT to_regclass('alembic_version') IS NOT NULL")
+        ours = await connection.fetchval(_HAS_TABLE, _OUR_TABLE)
+        versioned = await connection.fetchval(_HAS_TABLE, "alembic_version")
         if not versioned:
             return None, ours
         return await connection.fetchval("SELECT version_num FROM alembic_version"), ours
