@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import Field
 
-from protocol.fields import Difficulty, Email, Key, Password, RequestId, Score, Username, Wire
+from protocol.fields import Difficulty, Email, FollowedLimit, Key, Password, RequestId, Score, Username, Wire
 
 #: Longest text that is read as a token, refresh token or board name; every real one is shorter.
 MAX_TOKEN_CHARACTERS: Final = 4096
@@ -87,7 +87,7 @@ class Since(Wire):
 class SubscribeData(BoardData):
     """How many rows to follow, and what is held already."""
 
-    limit: Literal[10, 25, 50, 100] = 10
+    limit: FollowedLimit = 10
     since: Since | None = None
 
 

@@ -36,13 +36,13 @@ class UndecodableError(Exception):
 def decode(text: bytes | bytearray | memoryview) -> ClientMessage:
     """One frame's text (UTF-8) as a message; raises UndecodableError with `malformed`, `unknown_type` or `invalid`."""
     try:
-        return _CLIENT.validate_json(bytes(text))
+        return _CLIENT.validate_json(bytes(text), by_alias=True, by_name=False)
     except ValidationError as error:
         # Everything that costs more is left to the unusual case.
         raise _explain(bytes(text), error) from None
 
 
-def decode_data(model: type[Data], body: bytes, **more: Any) -> Data:
+def decode_data(model: type[Data], body: bytes, /, **more: Any) -> Data:
     """An HTTP body as the `data` of a message; no body counts as an empty object. `more` are fields that came by
     another way, such as a header. Raises RequestError with `malformed` or `invalid`."""
     fields = _parse(body) if body else {}

@@ -19,6 +19,8 @@ email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
 
 MAX_EMAIL_CHARACTERS: Final = 254
 MAX_USERNAME_CHARACTERS: Final = 32
+#: How many rows a subscriber may follow.
+FOLLOWED_LIMITS: Final = (10, 25, 50, 100)
 MIN_PASSWORD_CHARACTERS: Final = 8
 #: bcrypt reads no more than this; a longer password is refused, never cut.
 MAX_PASSWORD_BYTES: Final = 72
@@ -28,7 +30,10 @@ MAX_SCORE: Final = 2**63 - 1
 # U+202A..U+202E and U+2066..U+2069 turn the direction of the text around a name, so one player's name could disguise
 # the next row of a board.
 _DIRECTION_OVERRIDES: Final = frozenset(map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A))))
-_UNPRINTABLE: Final = frozenset({"Cc", "Cs", "Cn", "Zl", "Zp"})
+# Not "Cn": an emoji that is younger than this Python's tables is unassigned to them.
+_UNPRINTABLE: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
+# What a name may have before NFKC puts its characters together; normalizing far more would take long.
+_MAX_RAW_USERNAME_CHARACTERS: Final = 8 * MAX_USERNAME_CHARACTERS
 
 
 def _reject(message: str) -> PydanticCustomError:
@@ -48,12 +53,19 @@ def _check_email(value: str) -> str:
 
 
 def _check_username(value: str) -> str:
-    name = unicodedata.normalize("NFKC", value).strip()
+    stripped = value.strip()
+    name = unicodedata.normalize("NFKC", stripped).strip() if len(stripped) <= _MAX_RAW_USERNAME_CHARACTERS else ""
     if not 1 <= len(name) <= MAX_USERNAME_CHARACTERS:
         raise _reject(f"1 to {MAX_USERNAME_CHARACTERS} characters")
-    if any(unicodedata.category(character) in _UNPRINTABLE or character in _DIRECTION_OVERRIDES for character in name):
+    if any(map(_is_unprintable, name)):
         raise _reject("no control characters")
     return name
+
+
+def _is_unprintable(character: str) -> bool:
+    code = ord(character)
+    noncharacter = 0xFDD0 <= code <= 0xFDEF or code & 0xFFFE == 0xFFFE
+    return noncharacter or character in _DIRECTION_OVERRIDES or unicodedata.category(character) in _UNPRINTABLE
 
 
 def _check_password(value: str) -> str:
@@ -69,6 +81,12 @@ def _check_password(value: str) -> str:
 def _check_key(value: str) -> str:
     if not value.isprintable():
         raise _reject("printable characters only")
+    return value
+
+
+def _check_limit(value: int) -> int:
+    if value not in FOLLOWED_LIMITS:
+        raise _reject(f"one of {', '.join(map(str, FOLLOWED_LIMITS))}")
     return value
 
 
@@ -88,6 +106,8 @@ Password = Annotated[str, AfterValidator(_check_password)]
 Key = Annotated[str, Field(min_length=8, max_length=64), AfterValidator(_check_key)]
 Score = Annotated[int, Field(ge=0, le=MAX_SCORE)]
 Difficulty = Annotated[int, Field(ge=0, le=MAX_DIFFICULTY)]
+# No Literal, which would take 10.0 for 10.
+FollowedLimit = Annotated[int, AfterValidator(_check_limit)]
 RequestId = Annotated[str, Field(min_length=1, max_length=64)] | int
 #: RFC 3339, UTC, milliseconds: 2026-11-23T13:20:46.123Z
 Timestamp = Annotated[datetime, PlainSerializer(_format_timestamp, return_type=str, when_used="json")]

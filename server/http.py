@@ -243,7 +243,7 @@ class HttpEdge:
         return None
 
 
-async def _body(request: web.Request, model: type[T], **more: Any) -> T:
+async def _body(request: web.Request, model: type[T], /, **more: Any) -> T:
     body = await request.read()
     if body and request.content_type != _JSON:
         raise RequestError(ErrorCode.UNSUPPORTED_MEDIA_TYPE)
