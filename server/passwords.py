@@ -13,8 +13,8 @@ import bcrypt
 
 from protocol.errors import ErrorCode, RequestError
 
-#: How many may wait for their turn: at 0.25 s each, later ones would outlive their client's patience.
-MAX_WAITING: Final = 64
+#: How many may wait for their turn: a class that registers together, not a crowd whose last ones have long gone away.
+MAX_WAITING: Final = 1000
 _NICENESS: Final = 10
 _BCRYPT_READS_BYTES: Final = 72
 T = TypeVar("T")
