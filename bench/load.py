@@ -16,6 +16,7 @@ import secrets
 import statistics
 import time
 from collections.abc import Sequence
+from typing import cast
 from urllib.parse import urlsplit
 
 import uvloop
@@ -52,7 +53,8 @@ class Player(asyncio.Protocol):
         self.errors = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport: asyncio.Transport = transport  # type: ignore[assignment]
+        """Ask for the socket."""
+        self._transport = cast("asyncio.Transport", transport)
         key = "dGhlIHNhbXBsZSBub25jZQ=="
         self._transport.write(
             f"GET /ws HTTP/1.1\r\nHost: {self._host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -60,12 +62,15 @@ class Player(asyncio.Protocol):
         )
 
     def data_received(self, data: bytes) -> None:
+        """Register once the socket is open, then take one frame after the other."""
         self._buffer += data
         if not self._open:
             head, found, rest = self._buffer.partition(b"\r\n\r\n")
             if not found:
                 return
-            assert head.startswith(b"HTTP/1.1 101"), head
+            if not head.startswith(b"HTTP/1.1 101"):
+                self.ready.set_exception(RuntimeError(head.decode()))
+                return
             self._open, self._buffer = True, rest
             registration = {"email": f"{self._name}@bench.test", "username": self._name, "password": "password"}
             self._transport.write(client_frame({"type": "auth.register", "id": 0, "data": registration}))
@@ -97,6 +102,7 @@ class Player(asyncio.Protocol):
             self.ready.set_exception(RuntimeError(payload.decode()))
 
     def move(self) -> None:
+        """Send the next action."""
         self._sent_at = time.perf_counter()
         self._transport.write(self._moves[self._next])
         self._next = (self._next + 1) % len(self._moves)
@@ -105,6 +111,7 @@ class Player(asyncio.Protocol):
 async def measure(url: str, players: int, seconds: float) -> dict[str, float]:
     """Connect that many players, let them play for a while, and count."""
     parts = urlsplit(url)
+    host, port = parts.hostname or "127.0.0.1", parts.port or 80
     loop = asyncio.get_running_loop()
     latencies: list[float] = []
     run = secrets.token_hex(4)
@@ -112,10 +119,8 @@ async def measure(url: str, players: int, seconds: float) -> dict[str, float]:
     for start in range(0, players, 50):
         chunk = []
         for index in range(start, min(start + 50, players)):
-            name = f"b{run}-{index}"
-            _, player = await loop.create_connection(
-                lambda name=name: Player(parts.netloc, name, latencies), parts.hostname, parts.port
-            )
+            player = Player(parts.netloc, f"b{run}-{index}", latencies)
+            await loop.create_connection(lambda made=player: made, host, port)  # type: ignore[misc]
             chunk.append(player)
         await asyncio.gather(*(player.ready for player in chunk))
         sockets += chunk
@@ -140,6 +145,7 @@ async def measure(url: str, players: int, seconds: float) -> dict[str, float]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure and print one line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("url", nargs="?", default="ws://127.0.0.1:8080/ws")
     parser.add_argument("--players", type=int, default=500)

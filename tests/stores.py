@@ -1,6 +1,6 @@
 """Real stores for tests: one PostgreSQL and one Valkey a session, and a database of its own for whoever asks.
 
-A pytest plugin (see pyproject.toml). A database is cloned from a template that has the schema, which takes milliseconds.
+A plugin that tests/conftest.py loads. A database is cloned from a template with the schema, which takes milliseconds.
 """
 
 from __future__ import annotations
