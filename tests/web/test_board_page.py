@@ -5,30 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from playwright.async_api import Browser, ConsoleMessage, Page, Request, async_playwright, expect
+from playwright.async_api import Browser, async_playwright, expect
 
 from tests.server_process import ServerProcess, player
 from tests.stores import Stores
-
-_ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-PHONE = {"width": 390, "height": 844}
-WALL = {"width": 1920, "height": 1080}
+from tests.web.watched import ARGUMENTS, PHONE, WALL, Watched
 
 
 @pytest.fixture
 async def browser(chromium: str) -> AsyncIterator[Browser]:
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium, args=_ARGUMENTS)
+        browser = await playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
         yield browser
         await browser.close()
 
@@ -48,36 +38,8 @@ async def server(settings: dict[str, str]) -> AsyncIterator[ServerProcess]:
         yield server
 
 
-class Watched:
-    """A page with everything that would be wrong about it."""
-
-    def __init__(self, page: Page, origin: str) -> None:
-        self.page = page
-        self.complaints: list[str] = []
-        self.foreign: list[str] = []
-        self._origin = origin
-        page.on("console", self._heard)
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("request", self._asked)
-
-    def _heard(self, message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning"):
-            self.complaints.append(message.text)
-
-    def _asked(self, request: Request) -> None:
-        if not request.url.startswith((self._origin, "data:")):
-            self.foreign.append(request.url)
-
-    async def names(self) -> list[str]:
-        return await self.page.locator("#board .name").all_text_contents()
-
-
-async def _open(browser: Browser, server: ServerProcess, path: str, **options: object) -> Watched:
-    context = await browser.new_context(**options)  # type: ignore[arg-type]
-    page = await context.new_page()
-    watched = Watched(page, server.origin)
-    await page.goto(f"{server.origin}{path}")
-    return watched
+async def _open(browser: Browser, server: ServerProcess, path: str, **options: Any) -> Watched:
+    return await Watched.open(browser, server.origin, path, **options)
 
 
 @pytest.mark.parametrize("path", ["/", "/leaderboard"])

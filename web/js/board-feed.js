@@ -1,12 +1,14 @@
 /**
  * Follows one board over a LiveSocket and keeps its state whole.
  *
- * Events: `state` (see `state`), `live` and `stale` (whether what is shown is what the server has), `unknown` (there is no
- * such board).
+ * Events: `state` (see `state`; it is what the server has), `stale` (it may not be any more), `unknown` (there is no such
+ * board).
  */
 
 import { applyDelta, fromLeaderboard } from "./board-state.js";
 import { ServerError } from "./socket.js";
+
+/** @typedef {import("./board-state.js").BoardState} BoardState */
 
 const RETRY_MS = 1000;
 
@@ -14,66 +16,95 @@ export class BoardFeed extends EventTarget {
   #socket;
   #board;
   #limit;
+  /** Counts the subscriptions: only the answer to the newest one is taken. */
+  #round = 0;
+  /** While a subscription is on its way, deltas are for a state that is gone. */
   #asking = false;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #retry;
 
+  /**
+   * @param {import("./socket.js").LiveSocket} socket
+   * @param {string} board
+   * @param {number} limit
+   */
   constructor(socket, board, limit) {
     super();
     this.#socket = socket;
     this.#board = board;
     this.#limit = limit;
-    /** @type {import("./board-state.js").BoardState | null} */
+    /** @type {BoardState | null} */
     this.state = null;
     socket.addEventListener("up", () => this.#subscribe());
-    socket.addEventListener("down", () => this.dispatchEvent(new Event("stale")));
-    socket.addEventListener("push", ({ detail }) => this.#take(detail));
+    socket.addEventListener("down", () => this.#lose());
+    socket.addEventListener("push", (event) => this.#take(/** @type {CustomEvent} */ (event).detail));
   }
 
   async #subscribe() {
-    if (this.#asking) {
-      return;
-    }
+    clearTimeout(this.#retry);
+    this.#round += 1;
     this.#asking = true;
+    const round = this.#round;
     const since = this.state && { epoch: this.state.epoch, version: this.state.version };
+    const wish = { board: this.#board, limit: this.#limit, ...(since && { since }) };
     try {
-      const message = await this.#socket.request("leaderboard.subscribe", {
-        board: this.#board,
-        limit: this.#limit,
-        ...(since && { since }),
-      });
-      this.#show(fromLeaderboard(message, this.state));
-    } catch (error) {
-      if (error instanceof ServerError && ["unknown_board", "invalid"].includes(error.code)) {
-        this.dispatchEvent(new Event("unknown"));
-      } else if (error instanceof ServerError) {
-        // The boards are away for a moment; the connection is not.
-        setTimeout(() => this.#subscribe(), RETRY_MS);
+      const message = await this.#socket.request("leaderboard.subscribe", wish);
+      if (round === this.#round) {
+        this.#asking = false;
+        this.#hold(fromLeaderboard(message, this.state));
       }
-    } finally {
-      this.#asking = false;
+    } catch (error) {
+      // A lost connection is not dealt with here: `down` says so, and `up` follows.
+      if (error instanceof ServerError && round === this.#round) {
+        this.#refused(error);
+      }
     }
   }
 
+  /** @param {ServerError} error */
+  #refused(error) {
+    if (error.code === "unknown_board" || error.code === "invalid") {
+      this.dispatchEvent(new Event("unknown"));
+      return;
+    }
+    this.dispatchEvent(new Event("stale"));
+    this.#retry = setTimeout(() => this.#subscribe(), error.retryAfterMs ?? RETRY_MS);
+  }
+
+  /** @param {{type: string, data?: any}} push */
   #take({ type, data }) {
     if (data?.board !== this.#board || this.#asking) {
-      // While a full state is on its way, deltas are for a state that is gone.
       return;
     }
     if (type === "leaderboard") {
-      this.#show(fromLeaderboard(data, this.state));
+      this.#hold(fromLeaderboard(data, this.state));
     } else if (type === "leaderboard.delta" && this.state !== null) {
-      this.#show(applyDelta(this.state, data, this.#limit));
+      const next = applyDelta(this.state, data, this.#limit);
+      if (next === null) {
+        this.#subscribe();
+      } else {
+        this.#hold(next);
+      }
     }
   }
 
-  #show(state) {
-    if (state === null) {
-      this.state = null;
-      this.#asking = false;
-      this.#subscribe();
-      return;
-    }
+  /** @param {BoardState | null} state */
+  #hold(state) {
+    const hadNone = this.state === null;
     this.state = state;
-    this.dispatchEvent(new Event("state"));
-    this.dispatchEvent(new Event("live"));
+    if (state !== null) {
+      this.dispatchEvent(new Event("state"));
+    } else if (hadNone) {
+      this.#retry = setTimeout(() => this.#subscribe(), RETRY_MS);
+    } else {
+      this.#subscribe();
+    }
+  }
+
+  #lose() {
+    clearTimeout(this.#retry);
+    this.#round += 1;
+    this.#asking = false;
+    this.dispatchEvent(new Event("stale"));
   }
 }

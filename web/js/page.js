@@ -1,101 +1,133 @@
 /** Puts a page together: which board the address asks for, its feed, its view, and whether it is live. */
 
+import { Announcer } from "./announcer.js";
 import { BoardFeed } from "./board-feed.js";
+import { formatBoardName, parseBoardName } from "./board-name.js";
 import { BoardView } from "./board-view.js";
 import { LiveSocket, socketUrl } from "./socket.js";
+import { StatusMark } from "./status-mark.js";
 import texts from "./texts.en.js";
 import { setUpTheme } from "./theme.js";
 
+/** @typedef {import("./board-name.js").BoardName} BoardName */
+
 const LIMITS = [10, 25, 50, 100];
-const PERIODS = ["all-time", "weekly", "daily"];
-/** A screen reader is told who leads, but not at every change. */
-const ANNOUNCE_MS = 15_000;
+const USUAL_LIMIT = 10;
 
-const element = (id) => document.getElementById(id);
+const language = document.documentElement.lang;
 const query = new URLSearchParams(location.search);
-const board = query.get("board") ?? "all-time";
-const limit = LIMITS.includes(Number(query.get("limit"))) ? Number(query.get("limit")) : LIMITS[0];
-const numbers = new Intl.NumberFormat(document.documentElement.lang);
-const clock = new Intl.DateTimeFormat(document.documentElement.lang, { hour: "2-digit", minute: "2-digit", hour12: false });
 
+writeTexts();
 setUpTheme(element("theme"), texts);
-nameBoard();
-fillPlaceholders();
+const name = parseBoardName(query.get("board") ?? "all-time");
+writeLinks(name);
+if (name === null) {
+  sayUnknown();
+} else {
+  writeHeading(describe(name));
+  follow(name);
+}
 
-const socket = new LiveSocket(socketUrl(location));
-const feed = new BoardFeed(socket, board, limit);
-const view = new BoardView(element("board"), texts);
-let lastLive = null;
-let announcedAt = -Infinity;
+/** @param {BoardName} name */
+function follow(name) {
+  const limit = LIMITS.find((limit) => String(limit) === query.get("limit")) ?? USUAL_LIMIT;
+  const numbers = new Intl.NumberFormat(language);
+  const socket = new LiveSocket(socketUrl(location));
+  const feed = new BoardFeed(socket, formatBoardName(name), limit);
+  const view = new BoardView(element("board"), texts, numbers, limit);
+  const status = new StatusMark(element("status"), texts, language);
+  const announcer = new Announcer(element("summary"));
 
-feed.addEventListener("state", () => {
-  const { entries, total } = feed.state;
-  view.show(entries);
-  element("board").setAttribute("aria-busy", "false");
-  element("total").textContent = texts.players(total, numbers.format(total));
-  announce(entries[0], total);
-});
-feed.addEventListener("live", () => {
-  lastLive = null;
-  showStatus("live", texts.live);
-});
-feed.addEventListener("stale", () => {
-  lastLive ??= new Date();
-  showStatus("stale", feed.state === null ? texts.connecting : texts.notLiveSince(clock.format(lastLive)));
-});
-feed.addEventListener("unknown", () => {
-  element("board").hidden = true;
-  element("status").hidden = true;
-  const message = element("message");
-  message.hidden = false;
-  message.textContent = `${texts.unknownBoard} `;
+  feed.addEventListener("state", () => {
+    const { entries, total } = /** @type {import("./board-state.js").BoardState} */ (feed.state);
+    const [leader] = entries;
+    const players = texts.players(total, numbers.format(total));
+    status.live();
+    view.show(entries);
+    element("total").textContent = players;
+    if (leader !== undefined) {
+      announcer.say(texts.leader(leader.username, numbers.format(leader.totalScore), players));
+    }
+  });
+  feed.addEventListener("stale", () => status.stale(feed.state && socket.lastHeardAt));
+  feed.addEventListener("unknown", () => {
+    socket.close();
+    sayUnknown();
+  });
+  addEventListener("online", () => socket.hurry());
+  document.addEventListener("visibilitychange", () => {
+    if (document.visibilityState === "visible") {
+      socket.hurry();
+    }
+  });
+  socket.open();
+}
+
+function sayUnknown() {
+  for (const part of document.querySelectorAll(".board, .facts, .legend")) {
+    part.setAttribute("hidden", "");
+  }
+  writeHeading(texts.unknownBoardTitle);
   const link = document.createElement("a");
   link.href = location.pathname;
-  link.textContent = texts.allTime;
-  message.append(link);
-});
-socket.open();
+  link.textContent = texts.unknownBoardWayOut;
+  const message = element("message");
+  message.replaceChildren(texts.unknownBoard, document.createElement("br"), link);
+  message.hidden = false;
+}
 
-function nameBoard() {
-  const [period, difficulty] = board.split(":");
-  const name = texts.board[PERIODS.includes(period) ? period : "all-time"];
-  const title = difficulty === undefined ? name : `${name}, ${texts.board.difficulty(difficulty)}`;
-  element("board-name").textContent = title;
-  document.title = `${title} – ${document.title}`;
-  for (const link of document.querySelectorAll("[data-period]")) {
+/** @param {BoardName} name */
+function describe({ period, difficulty }) {
+  const board = texts.board[period];
+  return difficulty === null ? board : texts.atDifficulty(board, difficulty);
+}
+
+/** @param {string} heading */
+function writeHeading(heading) {
+  element("board-name").textContent = heading;
+  document.title = `${heading} – ${texts.game}`;
+}
+
+/**
+ * The other boards, with everything else that the address asks for.
+ *
+ * @param {BoardName | null} name
+ */
+function writeLinks(name) {
+  for (const link of /** @type {NodeListOf<HTMLAnchorElement>} */ (document.querySelectorAll("[data-period]"))) {
+    const period = /** @type {import("./board-name.js").Period} */ (link.dataset.period);
     const target = new URLSearchParams(query);
-    target.set("board", difficulty === undefined ? link.dataset.period : `${link.dataset.period}:${difficulty}`);
+    target.set("board", formatBoardName({ period, difficulty: name?.difficulty ?? null }));
     link.href = `${location.pathname}?${target}`;
-    if (link.dataset.period === period) {
+    link.textContent = texts.board[period];
+    if (name?.period === period) {
       link.setAttribute("aria-current", "page");
     }
   }
-}
-
-/** Rows of the right height while the first state is on its way, so that nothing jumps. */
-function fillPlaceholders() {
-  for (let index = 0; index < limit; index += 1) {
-    const row = document.createElement("li");
-    row.className = "row placeholder";
-    row.dataset.placeholder = "";
-    row.setAttribute("aria-hidden", "true");
-    element("board").append(row);
+  const wall = document.getElementById("wall");
+  if (name !== null) {
+    wall?.setAttribute("href", `/leaderboard${location.search}`);
   }
 }
 
-function showStatus(state, text) {
-  const status = element("status");
-  status.dataset.state = state;
-  if (status.textContent !== text) {
-    status.textContent = text;
+function writeTexts() {
+  const all = /** @type {Record<string, unknown>} */ (texts);
+  for (const part of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("[data-text]"))) {
+    part.textContent = String(all[part.dataset.text ?? ""]);
+  }
+  for (const part of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("[data-label]"))) {
+    part.setAttribute("aria-label", String(all[part.dataset.label ?? ""]));
   }
 }
 
-function announce(leader, total) {
-  const now = performance.now();
-  if (leader !== undefined && now - announcedAt > ANNOUNCE_MS) {
-    announcedAt = now;
-    const players = texts.players(total, numbers.format(total));
-    element("summary").textContent = texts.leader(leader.username, numbers.format(leader.totalScore), players);
+/**
+ * @param {string} id
+ * @returns {HTMLElement}
+ */
+function element(id) {
+  const found = document.getElementById(id);
+  if (found === null) {
+    throw new Error(`The page has no #${id}.`);
   }
+  return found;
 }

@@ -1,36 +1,46 @@
-/** Dark and light: the system's choice, until somebody uses the switch. */
+/** Dark and light: the system's choice, until somebody uses the switch. theme-early.js has set it before the first paint. */
 
 const KEY = "braingame.theme";
 
+/**
+ * @param {HTMLElement} button
+ * @param {typeof import("./texts.en.js").default} texts
+ */
 export function setUpTheme(button, texts) {
-  const system = matchMedia("(prefers-color-scheme: dark)");
-  const current = () => read() ?? (system.matches ? "dark" : "light");
-  const show = () => {
-    const theme = current();
-    document.documentElement.dataset.theme = theme;
-    // Says what a press leads to.
-    button.textContent = texts.theme[theme === "dark" ? "light" : "dark"];
+  const root = document.documentElement;
+  /** @param {boolean} dark */
+  const show = (dark) => {
+    root.dataset.theme = dark ? "dark" : "light";
+    const label = dark ? texts.toLight : texts.toDark;
+    button.setAttribute("aria-label", label);
+    button.title = label;
   };
   button.addEventListener("click", () => {
-    write(current() === "dark" ? "light" : "dark");
-    show();
+    show(root.dataset.theme !== "dark");
+    remember(root.dataset.theme);
   });
-  system.addEventListener("change", show);
-  show();
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", ({ matches }) => {
+    if (!isChosen()) {
+      show(matches);
+    }
+  });
+  show(root.dataset.theme === "dark");
+  button.hidden = false;
 }
 
-function read() {
+function isChosen() {
   try {
-    return localStorage.getItem(KEY);
+    return localStorage.getItem(KEY) !== null;
   } catch {
-    return null; // Storage may be switched off; then the choice lasts as long as the page.
+    return false;
   }
 }
 
-function write(theme) {
+/** @param {string | undefined} theme */
+function remember(theme) {
   try {
-    localStorage.setItem(KEY, theme);
+    localStorage.setItem(KEY, String(theme));
   } catch {
-    document.documentElement.dataset.theme = theme;
+    // Storage may be switched off; then the choice lasts as long as the page.
   }
 }
