@@ -30,6 +30,9 @@ MAX_SCORE: Final = 2**63 - 1
 # U+202A..U+202E and U+2066..U+2069 turn the direction of the text around a name, so one player's name could disguise
 # the next row of a board.
 _DIRECTION_OVERRIDES: Final = frozenset(map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A))))
+# Nothing to see, but a different name: soft hyphen, fillers, zero-width marks that no script or emoji needs.
+_INVISIBLE: Final = frozenset("\u00ad\u115f\u1160\u180e\u200b\u200e\u200f\u2060\u2061\u2062\u2063\u2064\ufeff")
+_NOT_ALONE: Final = frozenset({"Mn", "Me", "Mc", "Cf", "Zs"})
 # Not "Cn": an emoji that is younger than this Python's tables is unassigned to them.
 _UNPRINTABLE: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
 # What a name may have before NFKC puts its characters together; normalizing far more would take long.
@@ -57,8 +60,12 @@ def _check_username(value: str) -> str:
     name = unicodedata.normalize("NFKC", stripped).strip() if len(stripped) <= _MAX_RAW_USERNAME_CHARACTERS else ""
     if not 1 <= len(name) <= MAX_USERNAME_CHARACTERS:
         raise _reject(f"1 to {MAX_USERNAME_CHARACTERS} characters")
+    if all(unicodedata.category(character) in _NOT_ALONE for character in name):
+        raise _reject("at least one character that can be seen")
     if any(map(_is_unprintable, name)):
         raise _reject("no control characters")
+    if not _INVISIBLE.isdisjoint(name):
+        raise _reject("no invisible characters")
     return name
 
 

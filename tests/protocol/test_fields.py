@@ -133,7 +133,7 @@ def test_email_of_254_characters_is_the_longest() -> None:
     longest = email_of_length(254)
     assert len(longest) == 254
     assert accepted(EMAIL, longest) == longest
-    assert not is_accepted(EMAIL, email_of_length(255))
+    assert refusal(EMAIL, email_of_length(255)) == "at most 254 characters"
     assert refusal(EMAIL, "a" * 60_000 + "@example.test") == "at most 254 characters"
 
 
@@ -209,7 +209,7 @@ def test_name_of_more_than_32_characters_in_nfkc_is_refused(name: str) -> None:
     ("typed", "characters"),
     [
         ("x" * 32, 32),
-        (" " * 50 + "x" * 32 + "\n" * 50, 32),
+        (" " * 5_000 + "x" * 32 + "\n" * 5_000, 32),
         ("e\u0301" * 32, 32),  # 64 characters as typed
         ("ﬃ" * 10 + "xx", 32),  # 12 characters as typed
     ],
@@ -271,9 +271,18 @@ def test_kept_name_is_short_printable_and_is_kept_as_it_is_when_sent_again(typed
 
 
 @thorough
-@given(st.text(st.characters(categories=["L", "N", "P", "S"], max_codepoint=0x3000), min_size=1, max_size=32))
+@given(
+    st.text(
+        st.characters(categories=["L", "N", "P", "S"], max_codepoint=0x3000, exclude_characters="\u115f\u1160"),
+        min_size=1,
+        max_size=32,
+    )
+)
 def test_name_of_letters_digits_and_signs_is_refused_only_for_its_length(typed: str) -> None:
-    assert is_accepted(USERNAME, typed) == (1 <= len(unicodedata.normalize("NFKC", typed).strip()) <= 32)
+    name = unicodedata.normalize("NFKC", typed).strip()
+    # A sign such as the cedilla may leave nothing but its mark.
+    to_be_seen = any(unicodedata.category(character)[0] in "LNPS" for character in name)
+    assert is_accepted(USERNAME, typed) == (1 <= len(name) <= 32 and to_be_seen)
 
 
 # Passwords
@@ -452,3 +461,9 @@ def test_message_cannot_be_changed() -> None:
 @pytest.mark.parametrize(("value", "left_out"), [(None, True), (0, False), ("", False), (False, False), ([], False)])
 def test_only_none_is_left_out(value: object, left_out: bool) -> None:
     assert is_none(value) is left_out
+
+
+@pytest.mark.parametrize("name", ["\u200b", "Ada\u200b", "A\u00adda", "\ufeffAda", "\u3164", "\u0301", "\u200d"])
+def test_name_that_looks_like_another_or_like_nothing_is_refused(name: str) -> None:
+    with pytest.raises(ValidationError):
+        USERNAME.validate_python(name)
