@@ -60,12 +60,12 @@ def _check_username(value: str) -> str:
     name = unicodedata.normalize("NFKC", stripped).strip() if len(stripped) <= _MAX_RAW_USERNAME_CHARACTERS else ""
     if not 1 <= len(name) <= MAX_USERNAME_CHARACTERS:
         raise _reject(f"1 to {MAX_USERNAME_CHARACTERS} characters")
-    if all(unicodedata.category(character) in _NOT_ALONE for character in name):
-        raise _reject("at least one character that can be seen")
     if any(map(_is_unprintable, name)):
         raise _reject("no control characters")
     if not _INVISIBLE.isdisjoint(name):
         raise _reject("no invisible characters")
+    if all(unicodedata.category(character) in _NOT_ALONE for character in name):
+        raise _reject("at least one character that can be seen")
     return name
 
 
