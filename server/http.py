@@ -229,6 +229,9 @@ class HttpEdge:
         except Exception as error:
             response = _error(as_request_error(error, self._log))
         response.headers.update(_SECURITY_HEADERS)
+        if request.path.startswith("/static/"):
+            # Asked for again each time (304 when it is the same): modules of two releases do not fit together.
+            response.headers["Cache-Control"] = "no-cache"
         origin = request.headers.get("Origin")
         response.headers["Vary"] = "Origin"
         if origin is not None and self._origins.is_foreign(origin, request.headers.get("Host")):
@@ -280,7 +283,13 @@ def _error(error: RequestError, headers: Mapping[str, str] | None = None) -> web
 
 
 def _from_aiohttp(refusal: web.HTTPException) -> RequestError:
-    codes = {404: ErrorCode.NOT_FOUND, 405: ErrorCode.METHOD_NOT_ALLOWED, 413: ErrorCode.TOO_LARGE}
+    # 403 is a folder of the pages, or a way out of it: nothing that there is for anybody.
+    codes = {
+        403: ErrorCode.NOT_FOUND,
+        404: ErrorCode.NOT_FOUND,
+        405: ErrorCode.METHOD_NOT_ALLOWED,
+        413: ErrorCode.TOO_LARGE,
+    }
     default = ErrorCode.INTERNAL if refusal.status >= 500 else ErrorCode.MALFORMED
     return RequestError(codes.get(refusal.status, default))
 

@@ -42,6 +42,7 @@ class Hub:
         self._by_sid: dict[UUID, set[Member]] = {}
         self._empty = asyncio.Event()
         self._empty.set()
+        self.draining = False
 
     def __iter__(self) -> Iterator[Member]:
         return iter(tuple(self._members))
@@ -66,6 +67,12 @@ class Hub:
         """The socket belongs to somebody else now."""
         self._unindex(member, before)
         self._index(member, member.login)
+
+    def drain(self) -> None:
+        """The server stops: every socket is told, and so is every one that opens from now on."""
+        self.draining = True
+        for member in self:
+            member.drain()
 
     async def wait_until_empty(self) -> None:
         """Returns when the last socket has gone."""

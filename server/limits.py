@@ -10,9 +10,11 @@ from typing import Final
 #: lost connection, some dozens at once.
 MESSAGES_PER_SECOND: Final = 200.0
 MESSAGES_AT_ONCE: Final = 400.0
-#: Messages that are refused one after the other before the socket is closed: a client that heeds `retryAfterMs` sends
-#: none of them.
-REFUSALS_BEFORE_CLOSE: Final = 400
+#: Refusals that a socket may collect at once, and a second in the long run, before it is closed: a client that heeds
+#: `retryAfterMs` collects none. Not a count of refusals in a row: with a new token each 5 ms even a flood has an answer
+#: among them now and then.
+REFUSALS_AT_ONCE: Final = 400.0
+REFUSALS_PER_SECOND: Final = 200.0
 #: Malformed messages in a row before the socket is closed.
 MALFORMED_BEFORE_CLOSE: Final = 10
 

@@ -243,8 +243,7 @@ async def _until_told_to_stop(stop: asyncio.Event, tasks: Sequence[asyncio.Task[
 
 async def _drain(hub: Hub, log: Log) -> None:
     log.info("draining", connections=len(hub))
-    for member in hub:
-        member.drain()
+    hub.drain()
     try:
         async with asyncio.timeout(DRAIN_SECONDS):
             await hub.wait_until_empty()

@@ -39,7 +39,8 @@ from server.limits import (
     MALFORMED_BEFORE_CLOSE,
     MESSAGES_AT_ONCE,
     MESSAGES_PER_SECOND,
-    REFUSALS_BEFORE_CLOSE,
+    REFUSALS_AT_ONCE,
+    REFUSALS_PER_SECOND,
     TokenBucket,
     milliseconds,
 )
@@ -108,8 +109,8 @@ class Connection(asyncio.Protocol):
         self._closing = False
         self._draining = False
         self._malformed = 0
-        self._refused = 0
         self._bucket = TokenBucket.full(MESSAGES_PER_SECOND, MESSAGES_AT_ONCE, self._loop.time())
+        self._refusals = TokenBucket.full(REFUSALS_PER_SECOND, REFUSALS_AT_ONCE, self._loop.time())
         self._awaiting_pong = False
         self._idle_timer: asyncio.TimerHandle | None = None
         self._stuck_timer: asyncio.TimerHandle | None = None
@@ -136,6 +137,9 @@ class Connection(asyncio.Protocol):
         self.push(encode(Welcome(data=welcome)))
         self._watch_expiry()
         self._watch_purpose()
+        if self._around.hub.draining:
+            # It was in the doorway when the others were told.
+            self.drain()
 
     # Reading
 
@@ -231,6 +235,14 @@ class Connection(asyncio.Protocol):
             self.close(CloseCode.GOING_AWAY, "the server stops")
 
     async def _answer(self, request: ClientMessage | UndecodableError) -> None:
+        # Before anything else, or what is not understood would be a way around the limits.
+        wait = self._bucket.take(self._loop.time()) if self._around.rate_limited else 0.0
+        if wait:
+            re = request.re if isinstance(request, UndecodableError) else request.id
+            self._send(encode_error(re, RequestError(ErrorCode.RATE_LIMITED, retry_after_ms=milliseconds(wait))))
+            if self._refusals.take(self._loop.time()):
+                self.close(CloseCode.FLOODING, "too many messages")
+            return
         if isinstance(request, UndecodableError):
             self._send(encode_error(request.re, request.error))
             malformed = request.error.code is ErrorCode.MALFORMED
@@ -239,15 +251,6 @@ class Connection(asyncio.Protocol):
                 self.close(CloseCode.MALFORMED, "too many malformed messages")
             return
         self._malformed = 0
-        wait = self._bucket.take(self._loop.time()) if self._around.rate_limited else 0.0
-        if wait:
-            self._refused += 1
-            error = RequestError(ErrorCode.RATE_LIMITED, retry_after_ms=milliseconds(wait))
-            self._send(encode_error(request.id, error))
-            if self._refused >= REFUSALS_BEFORE_CLOSE:
-                self.close(CloseCode.FLOODING, "too many messages")
-            return
-        self._refused = 0
         try:
             reply = await self._around.actions.answer(request.type, request.id, self, request.data)
         except RequestError as error:
@@ -303,6 +306,9 @@ class Connection(asyncio.Protocol):
         if self._protocol.state is State.OPEN:
             self._protocol.send_close(code, reason)
         self._flush()
+        if not self._transport.is_closing() and not self._transport.is_reading():
+            # The client's own close frame comes behind everything that it has sent.
+            self._transport.resume_reading()
 
     def abort(self) -> None:
         """Drop the connection at once."""

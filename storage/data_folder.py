@@ -15,7 +15,7 @@ _POLL_SECONDS: Final = 0.02
 
 
 class EmbeddedStoresError(Exception):
-    """The stores cannot be started; one line for the operator."""
+    """The stores cannot be started, or not be stopped; one line for the operator."""
 
 
 class DataFolderInUse(EmbeddedStoresError):
@@ -30,7 +30,8 @@ class DataFolder:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path.absolute()
+        # Without symbolic links, so that who may get in can be read from the folders on the way.
+        self.path = Path(os.path.realpath(path))
         self._server: int | None = None
         self._stores: int | None = None
 
@@ -42,28 +43,22 @@ class DataFolder:
         return self._stores
 
     async def lock(self) -> None:
-        """Take the folder, waiting for earlier stores to end. Raises EmbeddedStoresError, DataFolderInUse."""
+        """Take the folder, made if need be, and wait a bounded time for earlier stores to end.
+
+        Raises DataFolderInUse, or EmbeddedStoresError when the folder cannot be used; nothing is held then.
+        """
         try:
-            if not self.path.exists():
-                self.path.mkdir(parents=True)
-                # Not at the mercy of the umask: as root the stores run as another user, who has to get through.
-                self.path.chmod(0o755)
-            self._server = os.open(self.path / "server.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            self._stores = os.open(self.path / "stores.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            _make_folder(self.path)
+            self._server = self._open("server.lock")
+            self._stores = self._open("stores.lock")
+            self._claim(self._server)
+            await self._wait_for_earlier_stores()
         except OSError as error:
             self.unlock()
             raise EmbeddedStoresError(f"the data folder {self.path} cannot be used: {error.strerror}") from None
-        try:
-            fcntl.flock(self._server, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            owner = os.pread(self._server, 20, 0).decode(errors="replace").strip()
+        except BaseException:
             self.unlock()
-            raise DataFolderInUse(
-                f"the data folder {self.path} is used by another Brain Game server (process {owner or 'unknown'})"
-            ) from None
-        os.ftruncate(self._server, 0)
-        os.pwrite(self._server, str(os.getpid()).encode(), 0)
-        await self._wait_for_earlier_stores()
+            raise
 
     def unlock(self) -> None:
         """Let the folder go; once more changes nothing."""
@@ -80,17 +75,41 @@ class DataFolder:
     async def __aexit__(self, *_: object) -> None:
         self.unlock()
 
+    def _open(self, name: str) -> int:
+        # Nobody else may open it: whoever can read a file can lock it, and keep the server from starting.
+        return os.open(self.path / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def _claim(self, descriptor: int) -> None:
+        if not _take(descriptor):
+            owner = os.pread(descriptor, 20, 0).decode(errors="replace").strip()
+            raise DataFolderInUse(
+                f"the data folder {self.path} is used by another Brain Game server (process {owner or 'unknown'})"
+            )
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+
     async def _wait_for_earlier_stores(self) -> None:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + EARLIER_STORES_SECONDS
-        while True:
-            try:
-                fcntl.flock(self.stores_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            except BlockingIOError:
-                if loop.time() >= deadline:
-                    self.unlock()
-                    raise EmbeddedStoresError(
-                        f"stores of an earlier run are still using the data folder {self.path}"
-                    ) from None
+        while not _take(self.stores_lock):
+            if loop.time() >= deadline:
+                raise EmbeddedStoresError(f"stores of an earlier run are still using the data folder {self.path}")
             await asyncio.sleep(_POLL_SECONDS)
+
+
+def _take(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _make_folder(path: Path) -> None:
+    """Make it, and what is missing on the way. Folders that are there stay as they are."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    for folder in reversed(missing):
+        folder.mkdir(exist_ok=True)
+        # Not at the mercy of the umask: as root the stores run as another user, who has to get through, and a group
+        # that may write here could put other stores in place of ours. What is private has modes of its own.
+        folder.chmod(0o755)

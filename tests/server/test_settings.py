@@ -1,0 +1,256 @@
+"""Settings: where they come from, which one wins, and one clear line for each bad one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from server.settings import SettingError, Settings, parse_settings
+
+SECRET = "0123456789abcdef0123456789abcdef"
+
+
+@pytest.fixture(autouse=True)
+def empty_surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting from the machine that the tests run on."""
+    monkeypatch.chdir(tmp_path)
+    for name in list(os.environ):
+        if name.startswith("BRAINGAME_") or name in ("DATABASE_URL", "REDIS_URL"):
+            monkeypatch.delenv(name)
+
+
+def refusal(arguments: list[str]) -> str:
+    with pytest.raises(SettingError) as caught:
+        parse_settings(arguments)
+    return str(caught.value)
+
+
+def test_no_setting_is_needed() -> None:
+    assert parse_settings([]).model_dump() == {
+        "host": "127.0.0.1",
+        "port": 8080,
+        "workers": 1,
+        "data_dir": Path("var"),
+        "database_url": None,
+        "redis_url": None,
+        "jwt_secret": None,
+        "token_seconds": 3600,
+        "bcrypt_cost": 12,
+        "stages": 3,
+        "max_stage_score": 1_000_000,
+        "board_hz": 10,
+        "origins": (),
+        "limits": True,
+        "scoring": "reported",
+        "migrate": None,
+        "leaderboard_emails": "own",
+    }
+
+
+GOOD = [
+    ("BRAINGAME_HOST", "0.0.0.0", "host", "0.0.0.0"),
+    ("BRAINGAME_HOST", "::1", "host", "::1"),
+    ("BRAINGAME_PORT", "0", "port", 0),
+    ("BRAINGAME_PORT", "65535", "port", 65535),
+    ("BRAINGAME_WORKERS", "1", "workers", 1),
+    ("BRAINGAME_DATA_DIR", "somewhere/else", "data_dir", Path("somewhere/else")),
+    ("DATABASE_URL", "postgresql://u@h/d", "database_url", "postgresql://u@h/d"),
+    ("REDIS_URL", "redis://h:6379/1", "redis_url", "redis://h:6379/1"),
+    ("BRAINGAME_JWT_SECRET", SECRET, "jwt_secret", SECRET),
+    ("BRAINGAME_JWT_SECRET", "ä" * 16, "jwt_secret", "ä" * 16),  # bytes count, not characters
+    ("BRAINGAME_TOKEN_SECONDS", "2", "token_seconds", 2),
+    ("BRAINGAME_BCRYPT_COST", "4", "bcrypt_cost", 4),
+    ("BRAINGAME_STAGES", "5", "stages", 5),
+    ("BRAINGAME_MAX_STAGE_SCORE", "100", "max_stage_score", 100),
+    ("BRAINGAME_BOARD_HZ", "2.5", "board_hz", 2.5),
+    ("BRAINGAME_ORIGINS", "https://a.example", "origins", ("https://a.example",)),
+    (
+        "BRAINGAME_ORIGINS",
+        " https://A.example/ ,,http://b.example:8080,",
+        "origins",
+        ("https://a.example", "http://b.example:8080"),
+    ),
+    ("BRAINGAME_LIMITS", "off", "limits", False),
+    ("BRAINGAME_LIMITS", "on", "limits", True),
+    ("BRAINGAME_LIMITS", "0", "limits", False),
+    ("BRAINGAME_SCORING", "reported", "scoring", "reported"),
+    ("BRAINGAME_MIGRATE", "on", "migrate", True),
+    ("BRAINGAME_LEADERBOARD_EMAILS", "all", "leaderboard_emails", "all"),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "field", "value"), GOOD)
+def test_environment_sets_it(monkeypatch: pytest.MonkeyPatch, name: str, text: str, field: str, value: object) -> None:
+    monkeypatch.setenv(name, text)
+    assert getattr(parse_settings([]), field) == value
+
+
+@pytest.mark.parametrize(("name", "text", "field", "value"), GOOD)
+def test_line_of_dotenv_sets_it(tmp_path: Path, name: str, text: str, field: str, value: object) -> None:
+    (tmp_path / ".env").write_text(f"SOMEBODY_ELSE=1\n{name}='{text}'\n", encoding="utf-8")
+    assert getattr(parse_settings([]), field) == value
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field", "value"),
+    [
+        (["--host", "0.0.0.0"], "host", "0.0.0.0"),
+        (["--port", "9"], "port", 9),
+        (["--port=9"], "port", 9),
+        (["--workers", "1"], "workers", 1),
+        (["--data-dir", "elsewhere"], "data_dir", Path("elsewhere")),
+        (["--database-url", "postgresql://x"], "database_url", "postgresql://x"),
+        (["--redis-url", "redis://x"], "redis_url", "redis://x"),
+        (["--origins", "https://a.example"], "origins", ("https://a.example",)),
+        (["--migrate"], "migrate", True),
+        (["--no-migrate"], "migrate", False),
+        (["--no-limits"], "limits", False),
+    ],
+)
+def test_flag_sets_it(arguments: list[str], field: str, value: object) -> None:
+    assert getattr(parse_settings(arguments), field) == value
+
+
+def test_flag_is_stronger_than_environment_which_is_stronger_than_dotenv(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".env").write_text("BRAINGAME_PORT=1\nBRAINGAME_STAGES=1\nBRAINGAME_HOST=dotenv\n", encoding="utf-8")
+    monkeypatch.setenv("BRAINGAME_PORT", "2")
+    monkeypatch.setenv("BRAINGAME_STAGES", "2")
+    settings = parse_settings(["--port", "3"])
+    assert (settings.port, settings.stages, settings.host) == (3, 2, "dotenv")
+
+
+def test_database_url_flag_is_stronger_than_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://environment")
+    assert parse_settings(["--database-url", "postgresql://flag"]).database_url == "postgresql://flag"
+
+
+def test_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("BRAINGAME_PORT", "DATABASE_URL", "BRAINGAME_JWT_SECRET", "BRAINGAME_ORIGINS"):
+        monkeypatch.setenv(name, "")
+    assert parse_settings([]) == Settings()
+
+
+def test_origins_of_a_list_each_stand_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BRAINGAME_ORIGINS", "https://a.example,https://b.example,https://c.example")
+    assert parse_settings([]).origins == ("https://a.example", "https://b.example", "https://c.example")
+
+
+BAD = [
+    ("BRAINGAME_PORT", "-1"),
+    ("BRAINGAME_PORT", "65536"),
+    ("BRAINGAME_PORT", "eighty"),
+    ("BRAINGAME_PORT", "80.5"),
+    ("BRAINGAME_WORKERS", "0"),
+    ("BRAINGAME_WORKERS", "2"),
+    ("BRAINGAME_JWT_SECRET", "short"),
+    ("BRAINGAME_JWT_SECRET", SECRET[:-1]),
+    ("BRAINGAME_TOKEN_SECONDS", "0"),
+    ("BRAINGAME_TOKEN_SECONDS", "1h"),
+    ("BRAINGAME_TOKEN_SECONDS", "31536001"),
+    ("BRAINGAME_BCRYPT_COST", "3"),
+    ("BRAINGAME_BCRYPT_COST", "17"),
+    ("BRAINGAME_STAGES", "0"),
+    ("BRAINGAME_STAGES", "1001"),
+    ("BRAINGAME_MAX_STAGE_SCORE", "-1"),
+    ("BRAINGAME_MAX_STAGE_SCORE", "a lot"),
+    ("BRAINGAME_MAX_STAGE_SCORE", str(2**40)),
+    ("BRAINGAME_BOARD_HZ", "0"),
+    ("BRAINGAME_BOARD_HZ", "-1"),
+    ("BRAINGAME_BOARD_HZ", "101"),
+    ("BRAINGAME_BOARD_HZ", "nan"),
+    ("BRAINGAME_BOARD_HZ", "inf"),
+    ("BRAINGAME_LIMITS", "maybe"),
+    ("BRAINGAME_SCORING", "dealt"),
+    ("BRAINGAME_MIGRATE", "perhaps"),
+    ("BRAINGAME_LEADERBOARD_EMAILS", "none"),
+]
+
+
+@pytest.mark.parametrize(("name", "text"), BAD)
+def test_bad_variable_is_one_line_that_names_it(monkeypatch: pytest.MonkeyPatch, name: str, text: str) -> None:
+    monkeypatch.setenv(name, text)
+    line = refusal([])
+    assert line.startswith(f"{name}: ")
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize(("name", "text"), BAD)
+def test_bad_line_of_dotenv_is_one_line_that_names_it(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / ".env").write_text(f"{name}={text}\n", encoding="utf-8")
+    line = refusal([])
+    assert line.startswith(f"{name}: ")
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize("name_and_text", [(name, text) for name, text in BAD if text not in ("maybe", "perhaps")])
+def test_bad_flag_is_one_line_that_names_the_setting(name_and_text: tuple[str, str]) -> None:
+    name, text = name_and_text
+    flag = "--" + name.removeprefix("BRAINGAME_").lower().replace("_", "-")
+    line = refusal([f"{flag}={text}"])
+    assert line.startswith(f"{name}: ")
+    assert "\n" not in line
+
+
+def test_empty_host_flag_is_refused() -> None:
+    assert refusal(["--host", ""]).startswith("BRAINGAME_HOST: ")
+
+
+def test_stages_and_score_that_do_not_fit_together_are_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BRAINGAME_STAGES", "1000")
+    monkeypatch.setenv("BRAINGAME_MAX_STAGE_SCORE", str(2**40 - 1))
+    line = refusal([])
+    assert "BRAINGAME_STAGES" in line
+    assert "BRAINGAME_MAX_STAGE_SCORE" in line
+    assert "\n" not in line
+
+
+def test_refusal_of_a_secret_does_not_show_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BRAINGAME_JWT_SECRET", "hunter2")
+    assert "hunter2" not in refusal([])
+
+
+def test_dotenv_that_is_no_text_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"BRAINGAME_PORT=\xff\xfe\n")
+    line = refusal([])
+    assert ".env" in line
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize("arguments", [["--no-such-flag"], ["--port"], ["stray"], ["--po", "1"], ["--limits=off"]])
+def test_bad_command_line_is_one_line_that_points_to_help(arguments: list[str]) -> None:
+    line = refusal(arguments)
+    assert "--help" in line
+    assert "\n" not in line
+
+
+def test_help_names_every_variable(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        parse_settings(["--help"])
+    assert stopped.value.code == 0
+    shown = capsys.readouterr().out
+    for name in {name for name, *_ in GOOD}:
+        assert name in shown
+
+
+def test_settings_cannot_be_changed_later() -> None:
+    settings = parse_settings([])
+    with pytest.raises(ValidationError):
+        settings.port = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "carried"),
+    [
+        ([], True),  # the embedded store is ours to migrate
+        (["--database-url", "postgresql://x"], False),
+        (["--database-url", "postgresql://x", "--migrate"], True),
+        (["--no-migrate"], False),
+    ],
+)
+def test_only_our_own_store_is_migrated_unasked(arguments: list[str], carried: bool) -> None:
+    assert parse_settings(arguments).migrates is carried
