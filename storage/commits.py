@@ -159,14 +159,16 @@ class Commits:
 
     async def run(self) -> None:
         """Commit what waits, until cancelled; whoever still waits then gets StoreUnavailable."""
+        batch: list[_Waiting] = []
         try:
             while True:
                 await self._wake.wait()
                 self._wake.clear()
                 while self._queue:
-                    await self._commit_all(self._next_batch())
+                    batch = self._next_batch()
+                    await self._commit_all(batch)
         finally:
-            for waiting in self._queue:
+            for waiting in (*batch, *self._queue):
                 _fail(waiting, StoreUnavailable("the server stops"))
             self._queue.clear()
 
@@ -211,10 +213,6 @@ class Commits:
                 middle = len(batch) // 2
                 await self._commit_all(batch[:middle])
                 batch = batch[middle:]
-            except BaseException:
-                for waiting in batch:
-                    _fail(waiting, StoreUnavailable("the server stops"))
-                raise
 
     async def _commit_once(self, batch: Sequence[_Waiting], within: float) -> None:
         columns = _columns([waiting.change for waiting in batch])

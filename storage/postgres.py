@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import asyncpg
@@ -26,6 +27,8 @@ _DOWN: Final = (
     OSError,
     TimeoutError,
     asyncpg.InterfaceError,
+    # A connection that was used while it was being given up.
+    asyncpg.InternalClientError,
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
@@ -65,11 +68,16 @@ class Postgres:
                     "application_name": "braingame",
                     # What we acknowledge is on disk, whatever the database's default is.
                     "synchronous_commit": "on",
+                    # A statement that we have given up must not go on waiting for a lock, on a connection that the
+                    # pool no longer counts.
+                    "statement_timeout": f"{PATIENCE_SECONDS + 0.5}s",
                     # It would compile for longer than our statements run.
                     "jit": "off",
                     "timezone": "UTC",
                 },
             )
+        except ValueError:
+            raise
         except (*_DOWN, asyncpg.PostgresError) as error:
             raise StoreUnavailable(str(error) or type(error).__name__) from error
         return cls(pool)
@@ -99,19 +107,30 @@ class Postgres:
                 async with asyncio.timeout_at(deadline):
                     connection = await self._pool.acquire()
                     started = True
-                    try:
-                        return await work(connection)
-                    except BaseException as error:
-                        if isinstance(error, (*_DOWN, asyncio.CancelledError)):
-                            # Not given back to the pool as it is: a frozen server would never answer the reset.
-                            connection.terminate()
-                        raise
-                    finally:
-                        await asyncio.shield(self._pool.release(connection, timeout=PATIENCE_SECONDS))
-            except _DOWN as error:
+                    return await self._use(connection, work)
+            except (*_DOWN, asyncpg.PostgresError) as error:
+                if started and not isinstance(error, _DOWN):
+                    raise  # The statement's own fault; before it, PostgreSQL has refused to let us in.
                 if (started and not repeatable) or loop.time() + _PAUSE_SECONDS >= deadline:
                     raise StoreUnavailable("PostgreSQL does not answer") from error
                 await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def _use(self, connection: Connection, work: Callable[[Connection], Awaitable[T]]) -> T:
+        try:
+            result = await work(connection)
+        except BaseException as error:
+            if not isinstance(error, asyncpg.PostgresError) or isinstance(error, _DOWN):
+                # Not given back as it is: it may be in the middle of something, and a frozen server would never answer.
+                connection.terminate()
+            await self._give_back(connection)
+            raise
+        await self._give_back(connection)
+        return result
+
+    async def _give_back(self, connection: Connection) -> None:
+        # What the work has led to counts, whatever becomes of the connection now.
+        with suppress(*_DOWN):
+            await asyncio.shield(self._pool.release(connection, timeout=PATIENCE_SECONDS))
 
     async def fetch(self, query: str, *arguments: Any) -> list[asyncpg.Record]:
         """The rows of a repeatable statement."""

@@ -14,9 +14,11 @@ if TYPE_CHECKING:
 
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 _WHOLE_SCHEMA: Final = Path(__file__).parent.parent / "schema.sql"
-# As alembic makes it.
+# As alembic makes it, and leaves it behind empty when everything is taken back.
 _VERSION_TABLE: Final = """
-    CREATE TABLE alembic_version (version_num varchar(32) NOT NULL CONSTRAINT alembic_version_pkc PRIMARY KEY)
+    CREATE TABLE IF NOT EXISTS alembic_version (
+        version_num varchar(32) NOT NULL CONSTRAINT alembic_version_pkc PRIMARY KEY
+    )
 """
 #: Held while migrating, so that nodes that start together migrate one after the other.
 _LOCK: Final = 0x6272_6169_6E67
@@ -42,6 +44,8 @@ async def prepare_schema(database_url: str, *, migrate: bool) -> None:
     known = known_revisions()
     try:
         current, ours = await _current(database_url)
+    except ValueError:
+        raise
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise StoreUnavailable(str(error) or type(error).__name__) from error
     if current == known[-1]:
@@ -58,10 +62,13 @@ async def prepare_schema(database_url: str, *, migrate: bool) -> None:
             f"the database has schema {current}, this version of Brain Game needs {known[-1]}; "
             "start it with --migrate to carry the data forward"
         )
-    if current is None:
-        await _set_up(database_url, known[-1])
-    else:
-        await upgrade(database_url)
+    try:
+        if current is None:
+            await _set_up(database_url, known[-1])
+        else:
+            await upgrade(database_url)
+    except asyncpg.PostgresError as error:
+        raise SchemaError(f"the schema cannot be set up: {error}") from error
 
 
 async def _set_up(database_url: str, newest: str) -> None:

@@ -52,6 +52,8 @@ async def _execute(url: str, *statements: str) -> None:
 def stores() -> Iterator[Stores]:
     """A PostgreSQL and a Valkey, on disk in a temporary folder, for all tests of this session."""
     with tempfile.TemporaryDirectory(prefix="bg-tests-") as folder, asyncio.Runner() as runner:
+        # So that root's stores, which run as somebody else, stay inside and go with it.
+        Path(folder).chmod(0o755)
         embedded = EmbeddedStores(Path(folder), log=structlog.get_logger())
         runner.run(embedded.start())
         try:

@@ -1,26 +1,44 @@
+"""Boards in Redis: in the order of the rules, however entries arrive, and rebuilt without losing any."""
+
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Iterable
-from datetime import UTC, datetime, timedelta
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
 from uuid import uuid4
 
 import pytest
 import redis.asyncio
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from game.ranking import Entry, better, ranked
-from storage.boards import MAX_TOTAL_SCORE, Boards, LadderMissing, entry_from, member_of, score_of
+from storage.boards import MAX_TOTAL_SCORE, Boards, LadderMissing, Window, entry_from, member_of, score_of
+from storage.ladders import Ladders
 from storage.postgres import StoreUnavailable
+from tests.server.gate import Gate
+from tests.storage.playing import MILLISECOND, NOON, Sql, best_of, later, random_entry, write_entries
+from tests.storage.waiting import PROMISED, until
 from tests.stores import Stores
 
-_NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 ALL_TIME = "all-time"
 DAILY = "daily@2026-11-23"
+WEEKLY = "weekly:3@2026-11-23"
+
+SIXTEEN_DAYS = 16 * 86_400
+TEN_MINUTES = 600
+
+LAST_MOMENT = datetime(2286, 11, 20, 17, 46, 39, 999_000, tzinfo=UTC)
+"""The last one that 13 digits of milliseconds can hold."""
+LARGEST_NUMBER = 10**10 - 1
 
 
-def entry(number: int, score: int, *, passed: bool = False, ms: int = 0) -> Entry:
-    return Entry(number, passed, score, _NOON + timedelta(milliseconds=ms))
+def entry(number: int, score: int, *, passed: bool = False, at: datetime = NOON) -> Entry:
+    return Entry(number, passed, score, at)
 
 
 async def chunks(*given: Iterable[Entry]) -> AsyncIterator[Iterable[Entry]]:
@@ -29,161 +47,567 @@ async def chunks(*given: Iterable[Entry]) -> AsyncIterator[Iterable[Entry]]:
 
 
 async def build(boards: Boards, ladder: str, *entries: Entry, cursor: int = 1) -> None:
-    assert await boards.rebuild(ladder, cursor, chunks(entries) if entries else chunks(), has_period="@" in ladder)
+    assert await boards.rebuild(ladder, cursor, chunks(*([entries] if entries else [])), has_period="@" in ladder)
 
 
-def random_entry(choose: random.Random) -> Entry:
-    """Few different values, so that ties are common; and the extremes."""
-    score = choose.choice([0, 1, 2, 3, MAX_TOTAL_SCORE - 1, MAX_TOTAL_SCORE])
-    return entry(choose.randint(1, 60), score, passed=choose.random() < 0.3, ms=choose.randint(0, 3))
+async def whole(boards: Boards, ladder: str = ALL_TIME) -> Window:
+    return await boards.read(ladder, 0, 100_000)
 
 
-@pytest.mark.parametrize("seed", range(5))
-async def test_order_of_a_board_is_that_of_the_rules_for_random_histories_with_ties(boards: Boards, seed: int) -> None:
-    choose = random.Random(seed)
-    history = [random_entry(choose) for _ in range(400)]
-    best: dict[int, Entry] = {}
-    for attempt in history:
-        best[attempt.number] = better(best.get(attempt.number, attempt), attempt)
+async def keys_of(boards: Boards, valkey: redis.asyncio.Redis) -> set[str]:
+    """What the deployment has in Redis, its name left out."""
+    prefix = f"{boards._prefix}:"
+    return {name.removeprefix(prefix) async for name in valkey.scan_iter(f"{prefix}*", count=1000)}
+
+
+async def lives_of(boards: Boards, valkey: redis.asyncio.Redis) -> dict[str, int]:
+    """The seconds that each key will still be kept; -1 for ever."""
+    return {name: await valkey.ttl(f"{boards._prefix}:{name}") for name in await keys_of(boards, valkey)}
+
+
+# Values
+
+
+moments = st.integers(0, (LAST_MOMENT - datetime(1970, 1, 1, tzinfo=UTC)) // MILLISECOND).map(
+    lambda ms: datetime(1970, 1, 1, tzinfo=UTC) + ms * MILLISECOND
+)
+scores = st.one_of(st.sampled_from([0, 1, MAX_TOTAL_SCORE - 1, MAX_TOTAL_SCORE]), st.integers(0, MAX_TOTAL_SCORE))
+entries_of_all_kinds = st.builds(Entry, st.integers(1, LARGEST_NUMBER), st.booleans(), scores, moments)
+
+
+@given(entries_of_all_kinds)
+def test_member_and_score_keep_the_whole_entry(held: Entry) -> None:
+    assert entry_from(member_of(held), float(score_of(held))) == held
+
+
+@given(st.lists(entries_of_all_kinds, max_size=8))
+def test_score_and_then_member_sort_like_the_rules(held: list[Entry]) -> None:
+    assert sorted(held, key=lambda each: (float(score_of(each)), member_of(each).encode())) == ranked(held)
+
+
+# Order
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_order_is_that_of_postgresql_and_of_the_rules(
+    boards: Boards, ladders: Ladders, sql: Sql, seed: int
+) -> None:
+    draw = random.Random(seed)
+    numbers = [*range(1, 80), 99_999, 2**31, LARGEST_NUMBER - 1, LARGEST_NUMBER]
+    history = [random_entry(draw, draw.choice(numbers)) for _ in range(500)]
+    history += [replace(each, achieved_at=LAST_MOMENT) for each in draw.sample(history, 20)]
+    best = best_of(history)
+    await write_entries(sql, ALL_TIME, *best)
+    expected = ranked(best)
+    assert await ladders.ranked(ALL_TIME, 1000) == expected
+
+    await boards.rebuild(ALL_TIME, 1, ladders.entries(ALL_TIME), has_period=False)
+    rebuilt = await whole(boards)
+    assert (rebuilt.total, rebuilt.entries) == (len(best), expected)
+
+    # The same from nothing, in any order, in any portions, some of it twice.
+    await build(boards, DAILY)
+    again = history + draw.sample(history, 100)
+    draw.shuffle(again)
+    while again:
+        portion, again = again[: draw.randint(1, 60)], again[60:] if len(again) > 60 else []
+        await boards.apply({DAILY: portion})
+    await boards.apply({DAILY: history})
+    assert (await whole(boards, DAILY)).entries == expected
+
+
+@settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(seed=st.integers(0, 2**32), count=st.integers(1, 30))
+async def test_applying_in_any_order_and_repeatedly_leads_to_the_same_board(
+    boards: Boards, seed: int, count: int
+) -> None:
+    draw = random.Random(seed)
+    history = [random_entry(draw, draw.randint(1, 4)) for _ in range(count)]
+    one, other = f"all-time:{uuid4().hex}", f"all-time:{uuid4().hex}"
+    for ladder in (one, other):
+        await build(boards, ladder)
+        await boards.apply({ladder: history})
+        draw.shuffle(history)
+        for each in history:
+            await boards.apply({ladder: [each]})
+    assert (await whole(boards, one)).entries == (await whole(boards, other)).entries == ranked(best_of(history))
+
+
+async def test_two_nodes_that_apply_at_once_lead_to_one_board(boards: Boards, stores: Stores) -> None:
+    draw = random.Random(3)
+    history = [random_entry(draw, draw.randint(1, 30)) for _ in range(300)]
+    other = Boards(redis.asyncio.Redis.from_url(stores.redis_url, decode_responses=True), boards._prefix)
     await build(boards, ALL_TIME)
-    # In any order, in any batches, some of them twice.
-    applied = history + choose.sample(history, 100)
-    choose.shuffle(applied)
-    while applied:
-        size = choose.randint(1, 40)
-        await boards.apply({ALL_TIME: applied[:size]})
-        del applied[:size]
-    window = await boards.read(ALL_TIME, 0, 100)
-    assert window.entries == ranked(best.values())
-    assert window.total == len(best)
-    for position, held in enumerate(window.entries):
-        assert await boards.position(ALL_TIME, held.number) == position
+    mine, theirs = history[:], history[::-1]
+    await asyncio.gather(
+        *(boards.apply({ALL_TIME: mine[n : n + 10]}) for n in range(0, 300, 10)),
+        *(other.apply({ALL_TIME: theirs[n : n + 7]}) for n in range(0, 300, 7)),
+    )
+    await other.close()
+    assert (await whole(boards)).entries == ranked(best_of(history))
 
 
-async def test_version_goes_up_with_what_becomes_better_and_with_nothing_else(boards: Boards) -> None:
+# Reading
+
+
+async def test_window_is_a_stretch_of_the_whole(boards: Boards) -> None:
+    held = [entry(number, 1000 - number) for number in range(1, 31)]
+    await build(boards, ALL_TIME, *held)
+    version = (await whole(boards)).version
+    for offset, limit in ((0, 1), (0, 10), (10, 5), (28, 10), (29, 1), (30, 10), (1000, 10), (0, 100)):
+        window = await boards.read(ALL_TIME, offset, limit)
+        assert window.entries == held[offset : offset + limit]
+        assert (window.offset, window.total, window.version) == (offset, 30, version)
+
+
+async def test_position_is_the_place_in_the_whole(boards: Boards) -> None:
+    draw = random.Random(4)
+    held = best_of(random_entry(draw, number) for number in range(1, 60))
+    await build(boards, ALL_TIME, *held)
+    for position, each in enumerate(ranked(held)):
+        assert await boards.position(ALL_TIME, each.number) == position
+    await boards.apply({ALL_TIME: [entry(59, MAX_TOTAL_SCORE, passed=True, at=NOON - MILLISECOND)]})
+    assert await boards.position(ALL_TIME, 59) == 0
+
+
+async def test_player_without_an_entry_has_no_position(boards: Boards) -> None:
     await build(boards, ALL_TIME)
-    before = await boards.read(ALL_TIME, 0, 10)
-    assert await boards.apply({ALL_TIME: [entry(1, 10), entry(2, 20)]}) == ({ALL_TIME}, set())
-    changed = await boards.read(ALL_TIME, 0, 10)
-    assert (changed.epoch, changed.version) == (before.epoch, before.version + 2)
-    assert await boards.apply({ALL_TIME: [entry(1, 10), entry(2, 19), entry(2, 20, ms=1)]}) == (set(), set())
-    assert await boards.read(ALL_TIME, 0, 10) == changed
+    assert await boards.position(ALL_TIME, 1) is None
+    await boards.apply({ALL_TIME: [entry(1, 1)]})
+    assert await boards.position(ALL_TIME, 2) is None
 
 
-def test_member_and_score_keep_the_whole_entry() -> None:
-    for held in (entry(1, 0), entry(9_999_999_999, MAX_TOTAL_SCORE, passed=True, ms=999)):
-        assert entry_from(member_of(held), float(score_of(held))) == held
-
-
-async def test_window_begins_where_it_is_asked_to(boards: Boards) -> None:
-    await build(boards, ALL_TIME, *(entry(number, 100 - number) for number in range(1, 31)))
-    window = await boards.read(ALL_TIME, 10, 5)
-    assert [held.number for held in window.entries] == [11, 12, 13, 14, 15]
-    assert (window.offset, window.total) == (10, 30)
-    assert (await boards.read(ALL_TIME, 40, 5)).entries == []
-
-
-async def test_ladder_that_was_never_built_is_missing_and_nothing_is_put_there(boards: Boards) -> None:
-    assert await boards.apply({ALL_TIME: [entry(1, 1)]}) == (set(), {ALL_TIME})
+async def test_ladder_that_was_never_built_is_missing_and_stays_so(boards: Boards, valkey: redis.asyncio.Redis) -> None:
+    await build(boards, DAILY)
+    assert await boards.apply({ALL_TIME: [entry(1, 1)], DAILY: [entry(1, 1)]}) == ({DAILY}, {ALL_TIME})
+    await boards.advance([ALL_TIME], 9)
     with pytest.raises(LadderMissing):
         await boards.read(ALL_TIME, 0, 10)
     with pytest.raises(LadderMissing):
         await boards.position(ALL_TIME, 1)
     assert await boards.cursors([ALL_TIME]) == {ALL_TIME: None}
+    assert not [name for name in await keys_of(boards, valkey) if ALL_TIME in name]
 
 
-async def test_player_without_an_entry_has_no_position(boards: Boards) -> None:
+async def test_emptied_redis_misses_every_ladder(boards: Boards, valkey: redis.asyncio.Redis) -> None:
     await build(boards, ALL_TIME, entry(1, 1))
-    assert await boards.position(ALL_TIME, 2) is None
+    await valkey.delete(*[f"{boards._prefix}:{name}" for name in await keys_of(boards, valkey)])
+    assert await boards.apply({ALL_TIME: [entry(1, 1)]}) == (set(), {ALL_TIME})
+    with pytest.raises(LadderMissing):
+        await boards.read(ALL_TIME, 0, 10)
 
 
-async def test_rebuild_replaces_everything_under_a_new_epoch(boards: Boards) -> None:
-    await build(boards, ALL_TIME, entry(1, 1), entry(2, 2))
-    first = await boards.read(ALL_TIME, 0, 10)
-    await build(boards, ALL_TIME, entry(3, 3), cursor=7)
-    second = await boards.read(ALL_TIME, 0, 10)
-    assert second.epoch != first.epoch
-    assert second.entries == [entry(3, 3)]
-    assert await boards.cursors([ALL_TIME]) == {ALL_TIME: 7}
+async def test_reader_sees_every_version_whole(boards: Boards) -> None:
+    # Each change moves a player to the top with a score that tells the version.
     await build(boards, ALL_TIME)
-    assert (await boards.read(ALL_TIME, 0, 10)).entries == []
+    first = (await whole(boards)).version
+
+    async def write() -> None:
+        for score in range(1, 100):
+            await boards.apply({ALL_TIME: [entry(score % 5 + 1, score)]})
+
+    writing = asyncio.create_task(write())
+    seen = set()
+    while not writing.done():
+        window = await whole(boards)
+        score = window.version - first
+        assert [each.total_score for each in window.entries] == list(range(score, max(score - 5, 0), -1))
+        seen.add(score)
+    await writing
+    assert len(seen) > 5
+
+
+async def test_many_readers_at_once_are_all_served(boards: Boards) -> None:
+    await build(boards, ALL_TIME, entry(1, 1))
+    windows = await asyncio.gather(*(boards.read(ALL_TIME, 0, 10) for _ in range(400)), return_exceptions=True)
+    assert [window for window in windows if not isinstance(window, Window)] == []
+
+
+async def test_deployments_that_share_a_redis_do_not_see_each_other(boards: Boards, stores: Stores) -> None:
+    other = Boards.connect(stores.redis_url, str(uuid4()))
+    await build(boards, ALL_TIME, entry(1, 1))
+    with pytest.raises(LadderMissing):
+        await other.read(ALL_TIME, 0, 10)
+    await build(other, ALL_TIME, entry(2, 2))
+    assert (await whole(boards)).entries == [entry(1, 1)]
+    assert (await whole(other)).entries == [entry(2, 2)]
+    await other.close()
+
+
+# Versions
+
+
+async def test_version_goes_up_by_one_with_each_entry_that_becomes_better(boards: Boards) -> None:
+    draw = random.Random(5)
+    await build(boards, ALL_TIME)
+    held: dict[int, Entry] = {}
+    before = await whole(boards)
+    for _ in range(120):
+        portion = [random_entry(draw, draw.randint(1, 12)) for _ in range(draw.randint(0, 5))]
+        improved = 0
+        for each in portion:
+            was = held.get(each.number)
+            held[each.number] = each if was is None else better(was, each)
+            improved += held[each.number] != was
+        assert await boards.apply({ALL_TIME: portion}) == ({ALL_TIME} if improved else set(), set())
+        after = await whole(boards)
+        assert (after.epoch, after.version) == (before.epoch, before.version + improved)
+        before = after
+
+
+async def test_each_ladder_has_a_version_of_its_own(boards: Boards) -> None:
+    for ladder in (ALL_TIME, DAILY, WEEKLY):
+        await build(boards, ladder, entry(1, 5))
+    before = {ladder: (await whole(boards, ladder)).version for ladder in (ALL_TIME, DAILY, WEEKLY)}
+    changed, missing = await boards.apply(
+        {ALL_TIME: [entry(1, 4)], DAILY: [entry(1, 6), entry(2, 1)], WEEKLY: [], "daily@2026-11-24": [entry(1, 1)]}
+    )
+    assert (changed, missing) == ({DAILY}, {"daily@2026-11-24"})
+    after = {ladder: (await whole(boards, ladder)).version for ladder in (ALL_TIME, DAILY, WEEKLY)}
+    assert after == {**before, DAILY: before[DAILY] + 2}
+
+
+async def test_applying_nothing_does_nothing(boards: Boards) -> None:
+    assert await boards.apply({}) == (set(), set())
+
+
+@pytest.mark.parametrize(
+    "worse",
+    [entry(7, 10, passed=True), later(entry(7, 10, passed=True)), entry(7, 9, passed=True), entry(7, MAX_TOTAL_SCORE)],
+    ids=["the same", "later", "a lower score", "not passed"],
+)
+async def test_entry_that_is_not_better_changes_nothing(boards: Boards, worse: Entry) -> None:
+    await build(boards, ALL_TIME, entry(7, 10, passed=True), entry(8, 10))
+    before = await whole(boards)
+    assert await boards.apply({ALL_TIME: [worse]}) == (set(), set())
+    assert await whole(boards) == before
+
+
+# Rebuilding
+
+
+async def test_rebuild_replaces_everything_under_a_new_epoch(boards: Boards, valkey: redis.asyncio.Redis) -> None:
+    epochs = set()
+    for cursor, held in enumerate(([entry(1, 1), entry(2, 2)], [entry(3, 3)], [], [entry(1, 1)]), 5):
+        # Entries leave a ladder, and become worse, by this way only.
+        await build(boards, ALL_TIME, *held, cursor=cursor)
+        window = await whole(boards)
+        assert window.entries == ranked(held)
+        assert await boards.cursors([ALL_TIME]) == {ALL_TIME: cursor}
+        for each in (1, 2, 3):
+            assert (await boards.position(ALL_TIME, each) is None) == (each not in {one.number for one in held})
+        epochs.add(window.epoch)
+    assert len(epochs) == 4
+    assert await keys_of(boards, valkey) == {"{all-time}:meta", "{all-time}:ranks", "{all-time}:members"}
+
+
+async def test_rebuilt_ladder_takes_entries_like_any_other(boards: Boards) -> None:
+    await build(boards, ALL_TIME, entry(1, 10), entry(2, 20))
+    assert await boards.apply({ALL_TIME: [entry(1, 9), entry(2, 30), entry(3, 15)]}) == ({ALL_TIME}, set())
+    assert (await whole(boards)).entries == [entry(2, 30), entry(3, 15), entry(1, 10)]
+
+
+class Chunks:
+    """Chunks of a rebuild that come when the test says so."""
+
+    def __init__(self, *given: list[Entry]) -> None:
+        self._given = given
+        self.reading = asyncio.Event()
+        self.go_on = asyncio.Event()
+
+    async def __aiter__(self) -> AsyncIterator[list[Entry]]:
+        first, *rest = self._given
+        yield first
+        self.reading.set()
+        await self.go_on.wait()
+        for chunk in rest:
+            yield chunk
+
+
+def rebuild(boards: Boards, ladder: str, cursor: int, slow: Chunks) -> asyncio.Task[bool]:
+    return asyncio.create_task(boards.rebuild(ladder, cursor, aiter(slow), has_period="@" in ladder))
 
 
 async def test_readers_see_the_old_ladder_until_the_new_one_is_whole(boards: Boards) -> None:
     await build(boards, ALL_TIME, entry(1, 1))
-    reading = asyncio.Event()
-
-    async def slowly() -> AsyncIterator[list[Entry]]:
-        yield [entry(2, 2)]
-        await reading.wait()
-        yield [entry(3, 3)]
-
-    rebuilding = asyncio.create_task(boards.rebuild(ALL_TIME, 2, slowly(), has_period=False))
-    await asyncio.sleep(0.05)
-    assert (await boards.read(ALL_TIME, 0, 10)).entries == [entry(1, 1)]
-    reading.set()
+    before = await whole(boards)
+    slow = Chunks([entry(2, 2)], [entry(3, 3)])
+    rebuilding = rebuild(boards, ALL_TIME, 2, slow)
+    await slow.reading.wait()
+    assert await whole(boards) == before
+    slow.go_on.set()
     assert await rebuilding
-    assert (await boards.read(ALL_TIME, 0, 10)).entries == [entry(3, 3), entry(2, 2)]
+    assert (await whole(boards)).entries == [entry(3, 3), entry(2, 2)]
 
 
-async def test_of_two_rebuilds_at_once_one_wins_and_the_other_leaves_nothing(boards: Boards, stores: Stores) -> None:
-    await build(boards, ALL_TIME, entry(1, 1))
-    both_read = asyncio.Event()
-
-    async def waiting() -> AsyncIterator[list[Entry]]:
-        yield [entry(2, 2)]
-        await both_read.wait()
-
-    rebuilds = [asyncio.create_task(boards.rebuild(ALL_TIME, 2, waiting(), has_period=False)) for _ in range(2)]
-    await asyncio.sleep(0.1)
-    both_read.set()
-    assert sorted(await asyncio.gather(*rebuilds)) == [False, True]
-    async with redis.asyncio.Redis.from_url(stores.redis_url, decode_responses=True) as client:
-        names = [name async for name in client.scan_iter(f"{boards._prefix}*")]
-    assert len(names) == 3
-
-
-@pytest.mark.parametrize("filled", [True, False])
-async def test_ladder_of_a_period_goes_away_some_day_and_that_of_all_time_never(
-    boards: Boards, stores: Stores, filled: bool
+async def test_what_is_committed_during_a_rebuild_is_there_after_the_changes_since_its_cursor(
+    boards: Boards, ladders: Ladders, sql: Sql
 ) -> None:
-    for ladder in (DAILY, ALL_TIME):
-        await build(boards, ladder, *([entry(1, 1)] if filled else []))
-        await boards.apply({ladder: [entry(2, 2)]})
-    async with redis.asyncio.Redis.from_url(stores.redis_url, decode_responses=True) as client:
-        lives = {name: await client.ttl(name) async for name in client.scan_iter(f"{boards._prefix}*")}
-    assert len(lives) == 6
-    for name, seconds in lives.items():
-        assert (seconds > 8 * 86400) if DAILY in name else (seconds == -1), name
+    await write_entries(sql, ALL_TIME, *(entry(number, 10) for number in range(1, 5)))
+    await build(boards, ALL_TIME, *(entry(number, 10) for number in range(1, 5)))
+
+    async def commit(*committed: Entry) -> None:
+        """As a node does: first PostgreSQL, then the board, as it is at that moment."""
+        await write_entries(sql, ALL_TIME, *committed)
+        await boards.apply({ALL_TIME: committed})
+
+    async def read_and_be_overtaken() -> AsyncIterator[list[Entry]]:
+        chunk = [held async for part in ladders.entries(ALL_TIME) for held in part]
+        yield chunk[:2]
+        # Of one that was read, one that is still to come, and one that is new.
+        await commit(entry(1, 20), entry(4, 30), entry(5, 5))
+        yield chunk[2:]
+        await commit(entry(2, 40), entry(3, 10, passed=True))
+
+    cursor = await ladders.horizon()
+    assert await boards.rebuild(ALL_TIME, cursor, read_and_be_overtaken(), has_period=False)
+    expected = [entry(3, 10, passed=True), entry(2, 40), entry(4, 30), entry(1, 20), entry(5, 5)]
+    assert (await whole(boards)).entries != expected
+    assert await boards.cursors([ALL_TIME]) == {ALL_TIME: cursor}
+
+    last = int(await sql.fetchval("SELECT max(changed_by::text::bigint) FROM ladder_entries"))
+
+    async def behind_it() -> int | None:
+        horizon = await ladders.horizon()
+        return horizon if horizon > last else None
+
+    until_then = await until(behind_it, "a horizon behind the last commit")
+    assert until_then is not None
+    async for chunk in ladders.changes(cursor, until_then):
+        await boards.apply(chunk)
+    assert (await whole(boards)).entries == expected == await ladders.ranked(ALL_TIME, 100)
 
 
-async def test_cursor_never_goes_back_and_is_put_on_no_missing_ladder(boards: Boards) -> None:
-    await build(boards, ALL_TIME, cursor=5)
-    await boards.advance([ALL_TIME, DAILY], 9)
-    await boards.advance([ALL_TIME, DAILY], 8)
-    assert await boards.cursors([ALL_TIME, DAILY]) == {ALL_TIME: 9, DAILY: None}
+@pytest.mark.parametrize("built", [True, False])
+async def test_of_two_rebuilds_at_once_one_wins_and_the_other_leaves_nothing(
+    boards: Boards, valkey: redis.asyncio.Redis, *, built: bool
+) -> None:
+    if built:
+        await build(boards, DAILY, entry(1, 1))
+    one, other = Chunks([entry(2, 2)], [entry(3, 3)]), Chunks([entry(2, 2)], [entry(4, 4)])
+    rebuilds = [rebuild(boards, DAILY, 2, one), rebuild(boards, DAILY, 3, other)]
+    await one.reading.wait()
+    await other.reading.wait()
+    one.go_on.set()
+    other.go_on.set()
+    first, second = await asyncio.gather(*rebuilds)
+    assert first != second
+    window = await whole(boards, DAILY)
+    assert window.entries == ([entry(3, 3), entry(2, 2)] if first else [entry(4, 4), entry(2, 2)])
+    assert await boards.cursors([DAILY]) == {DAILY: 2 if first else 3}
+    assert len(await keys_of(boards, valkey)) == 3
 
 
-async def test_redis_that_has_forgotten_the_scripts_is_told_them_again(boards: Boards, stores: Stores) -> None:
-    await build(boards, ALL_TIME)
-    async with redis.asyncio.Redis.from_url(stores.redis_url) as client:
-        await client.script_flush()
-    assert await boards.apply({ALL_TIME: [entry(1, 1)]}) == ({ALL_TIME}, set())
-
-
-async def test_two_deployments_share_a_redis_without_seeing_each_other(boards: Boards, stores: Stores) -> None:
+async def test_rebuild_that_was_overtaken_does_not_undo_what_came_since(boards: Boards) -> None:
     await build(boards, ALL_TIME, entry(1, 1))
-    other = Boards.connect(stores.redis_url, str(uuid4()))
-    with pytest.raises(LadderMissing):
-        await other.read(ALL_TIME, 0, 10)
-    await other.close()
+    slow = Chunks([entry(1, 1)])
+    overtaken = rebuild(boards, ALL_TIME, 2, slow)
+    await slow.reading.wait()
+    await build(boards, ALL_TIME, entry(1, 1), entry(2, 2), cursor=3)
+    await boards.apply({ALL_TIME: [entry(3, 3)]})
+    before = await whole(boards)
+    slow.go_on.set()
+    assert not await overtaken
+    assert await whole(boards) == before
+    assert await boards.cursors([ALL_TIME]) == {ALL_TIME: 3}
 
 
-async def test_redis_that_is_away_is_unavailable() -> None:
+async def test_rebuild_that_fails_leaves_the_ladder_and_nothing_that_stays(
+    boards: Boards, valkey: redis.asyncio.Redis
+) -> None:
+    await build(boards, ALL_TIME, entry(1, 1))
+    before = await whole(boards)
+
+    async def break_off() -> AsyncIterator[list[Entry]]:
+        yield [entry(2, 2)]
+        raise StoreUnavailable("PostgreSQL went away")
+
+    with pytest.raises(StoreUnavailable):
+        await boards.rebuild(ALL_TIME, 2, break_off(), has_period=False)
+    assert await whole(boards) == before
+    lives = await lives_of(boards, valkey)
+    for name in ("{all-time}:meta", "{all-time}:ranks", "{all-time}:members"):
+        assert lives.pop(name) == -1
+    assert lives
+    assert all(0 < seconds <= TEN_MINUTES for seconds in lives.values())
+
+
+async def test_large_ladder_is_rebuilt_in_chunks(boards: Boards) -> None:
+    held = [entry(number, number % 1000, at=NOON + number % 13 * MILLISECOND) for number in range(1, 20_001)]
+    assert await boards.rebuild(
+        ALL_TIME, 1, chunks(*(held[n : n + 5000] for n in range(0, 20_000, 5000))), has_period=False
+    )
+    window = await boards.read(ALL_TIME, 0, 30_000)
+    assert (window.total, window.entries) == (20_000, ranked(held))
+
+
+# How long a ladder is kept
+
+
+@pytest.mark.parametrize("built_with", [[], [entry(1, 1)]], ids=["built empty", "built with entries"])
+async def test_ladder_of_a_period_is_kept_for_a_time_and_that_of_all_time_for_ever(
+    boards: Boards, valkey: redis.asyncio.Redis, built_with: list[Entry]
+) -> None:
+    for ladder in (DAILY, WEEKLY, ALL_TIME):
+        await build(boards, ladder, *built_with)
+        # The keys for entries may only come to be now.
+        await boards.apply({ladder: [entry(2, 2)]})
+        await boards.apply({ladder: [entry(3, 3)]})
+    lives = await lives_of(boards, valkey)
+    assert len(lives) == 9
+    for name, seconds in lives.items():
+        if ALL_TIME in name:
+            assert seconds == -1, name
+        else:
+            # More than the longest period, so that a ladder never goes away while it is shown.
+            assert 8 * 86_400 < SIXTEEN_DAYS - 60 <= seconds <= SIXTEEN_DAYS, name
+
+
+async def test_first_entry_does_not_outlive_a_ladder_that_was_built_empty(
+    boards: Boards, valkey: redis.asyncio.Redis
+) -> None:
+    await build(boards, DAILY)
+    await valkey.expire(f"{boards._prefix}:{{{DAILY}}}:meta", 1000)
+    await boards.apply({DAILY: [entry(1, 1)]})
+    assert all(990 <= seconds <= 1000 for seconds in (await lives_of(boards, valkey)).values())
+
+
+@pytest.mark.parametrize("others", [0, 1])
+async def test_entry_that_becomes_better_does_not_prolong_a_ladder(
+    boards: Boards, valkey: redis.asyncio.Redis, others: int
+) -> None:
+    # Without others the old entry is the last one, and Redis removes a sorted set together with its last member.
+    await build(boards, DAILY, *(entry(number, 1) for number in range(1, others + 2)))
+    for name in await keys_of(boards, valkey):
+        await valkey.expire(f"{boards._prefix}:{name}", 1000)
+    await boards.apply({DAILY: [later(entry(1, 2))]})
+    for name, seconds in (await lives_of(boards, valkey)).items():
+        assert 990 <= seconds <= 1000, name
+
+
+# Cursors
+
+
+async def test_cursor_goes_forward_only(boards: Boards) -> None:
+    await build(boards, ALL_TIME, cursor=5)
+    await build(boards, DAILY, cursor=7)
+    await boards.advance([ALL_TIME, DAILY], 6)
+    assert await boards.cursors([ALL_TIME, DAILY]) == {ALL_TIME: 6, DAILY: 7}
+    for cursor in (9, 8, 0, 9):
+        await boards.advance([ALL_TIME, DAILY, WEEKLY], cursor)
+        assert await boards.cursors([DAILY, WEEKLY, ALL_TIME]) == {ALL_TIME: 9, DAILY: 9, WEEKLY: None}
+    # 99 is less than 100 only as a number.
+    await boards.advance([ALL_TIME], 99)
+    await boards.advance([ALL_TIME], 100)
+    assert await boards.cursors([ALL_TIME]) == {ALL_TIME: 100}
+
+
+async def test_cursors_of_two_nodes_end_at_the_later_one(boards: Boards) -> None:
+    await build(boards, ALL_TIME)
+    await asyncio.gather(
+        *(boards.advance([ALL_TIME], cursor) for cursor in random.Random(6).sample(range(2, 200), 100))
+    )
+    assert await boards.cursors([ALL_TIME]) == {ALL_TIME: max(random.Random(6).sample(range(2, 200), 100))}
+
+
+async def test_cursor_is_no_change_of_the_board(boards: Boards) -> None:
+    await build(boards, ALL_TIME, entry(1, 1))
+    before = await whole(boards)
+    await boards.advance([ALL_TIME], 9)
+    assert await whole(boards) == before
+
+
+async def test_no_ladders_have_no_cursors(boards: Boards) -> None:
+    assert await boards.cursors([]) == {}
+    await boards.advance([], 9)
+
+
+# A Redis that forgets, goes away or hangs
+
+
+async def test_redis_that_has_forgotten_the_scripts_is_told_them_again(
+    boards: Boards, valkey: redis.asyncio.Redis
+) -> None:
+    for score in (1, 2):
+        await valkey.script_flush()
+        await build(boards, ALL_TIME, entry(1, score))
+        await valkey.script_flush()
+        assert await boards.apply({ALL_TIME: [entry(1, score + 10)], DAILY: []}) == ({ALL_TIME}, {DAILY})
+        await valkey.script_flush()
+        await boards.advance([ALL_TIME, DAILY], 9)
+        assert await boards.cursors([ALL_TIME]) == {ALL_TIME: 9}
+        assert (await whole(boards)).entries == [entry(1, score + 10)]
+
+
+CALLS: dict[str, Callable[[Boards], Awaitable[Any]]] = {
+    "ping": lambda boards: boards.ping(),
+    "apply": lambda boards: boards.apply({ALL_TIME: [entry(1, 1)]}),
+    "read": lambda boards: boards.read(ALL_TIME, 0, 10),
+    "position": lambda boards: boards.position(ALL_TIME, 1),
+    "rebuild": lambda boards: boards.rebuild(ALL_TIME, 1, chunks([entry(1, 1)]), has_period=False),
+    "cursors": lambda boards: boards.cursors([ALL_TIME]),
+    "advance": lambda boards: boards.advance([ALL_TIME], 1),
+}
+
+
+async def all_unavailable(boards: Boards) -> bool:
+    """Whether every call says so, in the time that is promised."""
+    async with asyncio.timeout(PROMISED):
+        outcomes = await asyncio.gather(*(call(boards) for call in CALLS.values()), return_exceptions=True)
+    return {type(outcome) for outcome in outcomes} == {StoreUnavailable}
+
+
+async def test_redis_that_is_away_is_unavailable_in_time_and_then_back(boards: Boards, redis_gate: Gate) -> None:
+    gated = Boards.connect(redis_gate.url, boards._prefix.removeprefix("braingame:"))
+    await build(gated, ALL_TIME, entry(1, 1))
+    await redis_gate.shut()
+    assert await all_unavailable(gated)
+    await redis_gate.open()
+    await gated.ping()
+    assert (await whole(gated)).entries == [entry(1, 1)] == (await whole(boards)).entries
+    await gated.close()
+
+
+async def test_redis_that_never_was_there_is_unavailable_in_time() -> None:
     nowhere = Boards.connect("unix:///nowhere/valkey.sock", "x")
+    assert await all_unavailable(nowhere)
+    await nowhere.close()
+
+
+async def test_redis_that_hangs_is_unavailable_in_time() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as frozen:
+        hanging = Boards.connect(f"redis://127.0.0.1:{frozen.getsockname()[1]}", "x")
+        assert await all_unavailable(hanging)
+        async with asyncio.timeout(PROMISED):
+            await hanging.close()
+
+
+async def test_change_whose_answer_was_lost_may_be_applied_again(boards: Boards, redis_gate: Gate) -> None:
+    gated = Boards.connect(redis_gate.url, boards._prefix.removeprefix("braingame:"))
+    await build(gated, ALL_TIME)
+    # From now on Redis knows the script.
+    await gated.apply({ALL_TIME: [entry(2, 2)]})
+    redis_gate.swallow_answers()
     with pytest.raises(StoreUnavailable):
-        await nowhere.ping()
-    with pytest.raises(StoreUnavailable):
-        await nowhere.apply({ALL_TIME: [entry(1, 1)]})
-    with pytest.raises(StoreUnavailable):
-        await nowhere.read(ALL_TIME, 0, 10)
+        await gated.apply({ALL_TIME: [entry(1, 1)]})
+
+    async def arrived() -> bool:
+        return (await whole(boards)).total == 2
+
+    await until(arrived, "the change")
+    before = await whole(boards)
+    await redis_gate.shut()
+    await redis_gate.open()
+    assert await gated.apply({ALL_TIME: [entry(1, 1)]}) == (set(), set())
+    assert await whole(gated) == before
+    await gated.close()
+
+
+@pytest.mark.parametrize("url", ["http://localhost", "redis://localhost:port", ""])
+def test_bad_url_is_told_from_a_redis_that_is_away(url: str) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        Boards.connect(url, "x")
