@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,8 +19,10 @@ from storage.sessions import Event, SessionStore
 
 #: Players whose state is kept in memory, about 500 bytes each. Others cost one read at their next action.
 MAX_CACHED: Final = 50_000
-#: Tries when another node is faster each time; by then something else is wrong.
-MAX_TRIES: Final = 20
+#: How long an action is tried again when another node is faster each time.
+PATIENCE_SECONDS: Final = 1.5
+#: The longest pause between two tries: two nodes that act for one player in turn get out of each other's way.
+_LONGEST_PAUSE_SECONDS: Final = 0.03
 
 Improved = Callable[[dict[str, list[Entry]]], None]
 
@@ -75,7 +78,9 @@ class Sessions:
 
     async def _act(self, number: int, player: _Player, command: Command, key: str | None) -> Outcome:
         own_key = key or new_key()
-        for _ in range(MAX_TRIES):
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + PATIENCE_SECONDS
+        while True:
             fresh = player.state is None
             base = player.state if player.state is not None else await self._store.state(number)
             now = self._clock()
@@ -101,7 +106,9 @@ class Sessions:
                     return _replay(event, command, replayed=key is not None)
                 case Conflict():
                     player.state = None
-        raise StoreUnavailable("other nodes were faster each time")
+                    if loop.time() >= deadline:
+                        raise StoreUnavailable("another node was faster each time")
+                    await asyncio.sleep(random.uniform(0, _LONGEST_PAUSE_SECONDS))  # noqa: S311
 
     def _announce(self, number: int, state: PlayerState, ladders: tuple[str, ...]) -> None:
         if ladders and state.session is not None:

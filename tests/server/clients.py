@@ -54,8 +54,10 @@ class Client(Player):
 async def client_to(url: str, token: str | None = None, **more: Any) -> AsyncIterator[Client]:
     """A socket, of a player with a token; its welcome is the first push."""
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-    # A proxy of the machine's is not for a server on the same machine.
-    async with connect(url, additional_headers=headers, max_size=None, proxy=None, **more) as connection:
+    # A proxy of the machine's is not for a server on the same machine. A queue without an end, since a client that has
+    # pushes left to read could not read the server's answer to its close.
+    options = {"max_size": None, "max_queue": None, "proxy": None, **more}
+    async with connect(url, additional_headers=headers, **options) as connection:
         yield Client(connection)
 
 

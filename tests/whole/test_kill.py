@@ -9,6 +9,7 @@ import secrets
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,12 +19,16 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidMessage
 
-from game.ranking import Entry, better, entry_of, ranked
+from game.ranking import BOARDS, Entry, better, entry_of, ladders_of, ranked
 from game.session import Action, Cancel, Close, Command, Complete, PlayerState, Start, Status, step
 from storage.sessions import Event, event_from
 from tests.server_process import PATIENCE, Player, ServerProcess, credentials
 
 PLAYERS = 200
+#: Acknowledged actions, of all players together, after which the server is killed; then again.
+ENOUGH = (3 * PLAYERS, 6 * PLAYERS)
+#: The best entries by ladder and player.
+Ladders = dict[str, dict[int, Entry]]
 _KINDS = {
     "session.start": Action.START,
     "session.complete": Action.COMPLETE,
@@ -106,15 +111,17 @@ def _command_of(event: Event) -> Command:
     return Cancel()
 
 
-def _check_log(diary: Diary, events: list[Event], row: PlayerState) -> Entry | None:
-    """The log is a legal run that ends in the row, and holds every acknowledged action once. Gives the best entry."""
-    state, best = PlayerState(0, None), None
+def _check_log(diary: Diary, events: list[Event], row: PlayerState, ladders: Ladders) -> None:
+    """The log is a legal run that ends in the row, and holds every acknowledged action once. Adds its best entries."""
+    state = PlayerState(0, None)
     for event in events:
         state = step(state, _command_of(event), event.at)  # type: ignore[assignment]
         assert state == event.state
         if state.session is not None and state.session.counts:
             entry = entry_of(diary.number, state.session)
-            best = entry if best is None else better(best, entry)
+            for name in ladders_of(state.session):
+                held = ladders.setdefault(name, {})
+                held[diary.number] = better(held.get(diary.number, entry), entry)
     assert state == row
 
     by_key = {event.key: event for event in events}
@@ -130,7 +137,6 @@ def _check_log(diary: Diary, events: list[Event], row: PlayerState) -> Entry | N
     if diary.unanswered is not None:
         asked.add(diary.unanswered[1]["key"])
     assert set(by_key) <= asked, "something was done that nobody asked for"
-    return best
 
 
 async def test_kill_in_the_middle_of_200_players_loses_and_repeats_nothing(data_dir: str) -> None:
@@ -139,20 +145,22 @@ async def test_kill_in_the_middle_of_200_players_loses_and_repeats_nothing(data_
     server = await ServerProcess.start("--data-dir", data_dir, **settings)
     diaries = await asyncio.gather(*(_register(server.port) for _ in range(PLAYERS)))
 
-    for seconds in (1.5, 1.0):
+    for enough in ENOUGH:
         crowd = [asyncio.create_task(_play_until_cut_off(server.port, diary, choose)) for diary in diaries]
-        await asyncio.sleep(seconds)
+        async with asyncio.timeout(PATIENCE):
+            while sum(len(diary.acknowledged) for diary in diaries) < enough:
+                assert not any(task.done() for task in crowd), "somebody cannot play"
+                await asyncio.sleep(0.005)
         assert await server.stop(signal.SIGKILL) == -signal.SIGKILL
         async with asyncio.timeout(PATIENCE):
             await asyncio.gather(*crowd)
         server = await ServerProcess.start("--data-dir", data_dir, **settings)
-    assert sum(len(diary.acknowledged) for diary in diaries) > PLAYERS
     assert any(diary.unanswered for diary in diaries), "nobody was cut off in the middle: nothing was proved"
 
     async with server:
         database = await asyncpg.connect(f"postgresql://braingame@/braingame?host={data_dir}/stores/run")
         # What is still unanswered was done once or not at all, and its key tells which.
-        best: list[Entry] = []
+        ladders: Ladders = {}
         for diary in diaries:
             if diary.unanswered is not None:
                 kind, data = diary.unanswered
@@ -168,24 +176,42 @@ async def test_kill_in_the_middle_of_200_players_loses_and_repeats_nothing(data_
             row = await database.fetchrow("SELECT * FROM sessions WHERE number = $1", diary.number)
             assert row is not None
             held = event_from({**row, "key": "", "action": 0, "score": None, "at": None}).state  # type: ignore[arg-type]
-            entry = _check_log(diary, events, held)
-            best += [] if entry is None else [entry]
-
-        stored = await database.fetch(
-            "SELECT number FROM ladder_entries WHERE ladder = 'all-time' "
-            "ORDER BY passed_all_games DESC, total_score DESC, achieved_at, number"
-        )
+            _check_log(diary, events, held, ladders)
+        await _check_ladders(database, ladders)
         await database.close()
-        assert [row["number"] for row in stored] == [entry.number for entry in ranked(best)]
+        await _check_boards(server.port, ladders)
 
-        async with connect(f"ws://127.0.0.1:{server.port}/ws") as connection:
-            spectator = Player(connection)
+
+async def _check_ladders(database: asyncpg.Connection[asyncpg.Record], ladders: Ladders) -> None:
+    """The stored entries are exactly those that the rules make of the log, in the same order."""
+    stored = await database.fetch(
+        "SELECT ladder, number, passed_all_games, total_score, achieved_at FROM ladder_entries "
+        "ORDER BY ladder, passed_all_games DESC, total_score DESC, achieved_at, number"
+    )
+    found: dict[str, list[Entry]] = {}
+    for ladder, *row in stored:
+        found.setdefault(ladder, []).append(Entry(*row))
+    assert found == {ladder: ranked(entries.values()) for ladder, entries in ladders.items()}
+
+
+async def _check_boards(port: int, ladders: Ladders) -> None:
+    """What everybody can see is the same once more."""
+    async with connect(f"ws://127.0.0.1:{port}/ws") as connection:
+        spectator = Player(connection)
+        for board in BOARDS.values():
+            before = board.ladder(datetime.now(UTC))
             shown: list[dict[str, Any]] = []
             for offset in range(0, PLAYERS, 100):
-                board = await spectator.do("leaderboard.get", limit=100, offset=offset)
-                shown += board["entries"]
-        assert board["total"] == len(best)
-        assert [(row["number"], row["totalScore"], row["passedAllGames"]) for row in shown] == [
-            (entry.number, entry.total_score, entry.passed_all_games) for entry in ranked(best)
-        ]
-    assert json.dumps(shown).count("@") == 0
+                page = await spectator.do("leaderboard.get", board=board.name, limit=100, offset=offset)
+                shown += page["entries"]
+            if board.ladder(datetime.now(UTC)) != before:
+                continue  # midnight
+            expected = ranked(ladders.get(before, {}).values())
+            assert page["total"] == len(expected)
+            assert [(row["number"], row["totalScore"], row["passedAllGames"]) for row in shown] == [
+                (entry.number, entry.total_score, entry.passed_all_games) for entry in expected
+            ]
+            assert [datetime.fromisoformat(row["achievedAt"]) for row in shown] == [
+                entry.achieved_at for entry in expected
+            ]
+            assert "@" not in json.dumps(shown)
