@@ -316,6 +316,22 @@ async def test_scores_and_difficulties_out_of_bounds_are_refused(player: Caller)
     assert (await player.post("/api/sessions/last/complete", {"score": 1_000_000}))[0] == 200
 
 
+async def test_settings_change_the_rules(stores: Stores, database_url: str) -> None:
+    async with (
+        edge_on(stores, database_url, stages=1, max_stage_score=10) as edge,
+        aiohttp.ClientSession() as session,
+        client_of(edge) as client,
+    ):
+        limits = (await client.push("welcome"))["limits"]
+        assert (limits["stages"], limits["maxStageScore"]) == (1, 10)
+        caller = Caller(edge, session)
+        await caller.register("ada")
+        assert (await caller.post("/api/sessions"))[1]["sessionStageCount"] == 1
+        await caller.refused(400, "invalid", "POST", "/api/sessions/last/complete", {"score": 11})
+        _, done = await caller.post("/api/sessions/last/complete", {"score": 10})
+        assert (done["sessionStatus"], done["sessionStage"], done["sessionTotalScore"]) == (1, 0, 10)
+
+
 async def test_action_is_sent_again_with_its_key(player: Caller) -> None:
     key = {"Idempotency_Key": "key-of-the-start"}
     status, begun = await player.post("/api/sessions", {"difficulty": 3}, **key)

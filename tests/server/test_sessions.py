@@ -415,10 +415,8 @@ async def test_state_is_read_again_after_postgresql_was_away(
 
 
 async def test_action_whose_answer_was_lost_is_found_by_its_key(
-    postgres_gate: Gate, node: Node, number: int, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+    postgres_gate: Gate, node: Node, number: int, clock: FakeClock
 ) -> None:
-    # However slow this machine is, the way is open again before the action is given up.
-    monkeypatch.setattr("storage.commits.PATIENCE_SECONDS", 30.0)
     async with node_on(postgres_gate.url, clock) as cut_off:
         await cut_off.play(number, start())
         postgres_gate.swallow_answers()
@@ -432,8 +430,10 @@ async def test_action_whose_answer_was_lost_is_found_by_its_key(
 
 
 async def test_connection_lost_in_the_middle_of_a_commit_shows_as_a_delay(
-    postgres_gate: Gate, node: Node, number: int, clock: FakeClock
+    postgres_gate: Gate, node: Node, number: int, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # However slow this machine is, the way is open again before the action is given up.
+    monkeypatch.setattr("storage.commits.PATIENCE_SECONDS", 30.0)
     async with node_on(postgres_gate.url, clock) as cut_off:
         await cut_off.play(number, start())
         postgres_gate.swallow_answers()

@@ -192,7 +192,7 @@ async def test_reader_does_not_notice_that_idle_connections_were_ended(postgres:
 
 
 async def test_readers_do_not_notice_backends_that_are_killed_at_any_moment(postgres: Postgres, sql: Sql) -> None:
-    for _ in range(30):
+    for _ in range(20):
         reading = [postgres.fetchrow("SELECT $1::integer", number) for number in range(8)]
         rows, *_ = await asyncio.gather(asyncio.gather(*reading), kill_backends(sql))
         assert [row[0] for row in rows if row is not None] == list(range(8))
@@ -248,7 +248,8 @@ async def test_server_that_is_away_is_unavailable_in_time_and_then_back(
 ) -> None:
     await postgres_gate.shut()
     async with asyncio.timeout(PROMISED):
-        outcomes = await asyncio.gather(*(gated_postgres.fetch("SELECT 1") for _ in range(50)), return_exceptions=True)
+        waiting = [gated_postgres.run(lambda c: c.fetch("SELECT 1"), within=0.4) for _ in range(50)]
+        outcomes = await asyncio.gather(*waiting, return_exceptions=True)
     assert {type(outcome) for outcome in outcomes} == {StoreUnavailable}
     await postgres_gate.open()
     assert len(await gated_postgres.fetch("SELECT 1")) == 1
@@ -263,7 +264,7 @@ async def test_database_that_lets_nobody_in_is_unavailable_in_time_and_then_back
         await sql.execute("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = $1", name)
         async with asyncio.timeout(PROMISED):
             with pytest.raises(StoreUnavailable):
-                await postgres.fetch("SELECT 1")
+                await postgres.run(lambda c: c.fetch("SELECT 1"), within=0.4)
         await sql.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
         assert len(await postgres.fetch("SELECT 1")) == 1
 
@@ -383,7 +384,7 @@ async def test_caller_who_is_cancelled_before_it_has_a_connection_takes_none(nar
 
 
 async def test_many_who_are_cancelled_at_any_moment_leave_the_pool_whole(postgres: Postgres) -> None:
-    for wait in range(60):
+    for wait in range(36):
         callers = [asyncio.create_task(postgres.fetch("SELECT pg_sleep(0.001)")) for _ in range(8)]
         for _ in range(wait % 12):
             await asyncio.sleep(0)

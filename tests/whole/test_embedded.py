@@ -63,6 +63,11 @@ async def test_warm_start_finds_everything_that_the_cold_one_left(folder: Path) 
         stores = descendants(server.process.pid)
         assert any("postgres" in name for name in names(stores))
         assert any("valkey" in name for name in names(stores))
+        # For this user alone.
+        sockets = [path for path in folder.rglob("*") if path.is_socket()]
+        assert len(sockets) == 2
+        assert all(path.stat().st_mode & 0o077 == 0 for path in [*sockets, folder / "jwt_secret"])
+        assert listening_ports(stores) == set()
         async with server.client() as client:
             granted = await client.register("ada")
             await client.do("session.start", difficulty=3)
@@ -91,16 +96,7 @@ async def test_warm_start_finds_everything_that_the_cold_one_left(folder: Path) 
         await until(lambda: not any(is_running(pid) for pid in stores), "SIGKILL leaves no store behind")
 
 
-async def test_stores_are_for_this_user_alone(folder: Path) -> None:
-    async with await start(folder) as server:
-        assert (folder / "jwt_secret").stat().st_mode & 0o077 == 0
-        sockets = [path for path in folder.rglob("*") if path.is_socket()]
-        assert len(sockets) == 2
-        assert all(path.stat().st_mode & 0o077 == 0 for path in sockets)
-        assert _listening_ports(descendants(server.process.pid)) == set(), "stores listen on no port"
-
-
-def _listening_ports(pids: set[int]) -> set[str]:
+def listening_ports(pids: set[int]) -> set[str]:
     inodes = set()
     for pid in pids:
         with suppress(OSError):

@@ -13,8 +13,7 @@ import pytest
 import pytest_asyncio
 
 from tests.server.clients import Client
-from tests.stores import Stores
-from tests.whole.running import Server, server_on
+from tests.whole.running import Server
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -247,19 +246,6 @@ async def test_scores_and_difficulties_out_of_bounds_are_invalid(server: Server)
                 error = await client.error(kind, score=score)
                 assert (error["code"], error["fields"][0]["path"]) == ("invalid", "score")
         assert await client.do("session.last") == begun
-
-
-async def test_settings_change_the_rules(stores: Stores) -> None:
-    async with (
-        server_on(stores, BRAINGAME_STAGES="1", BRAINGAME_MAX_STAGE_SCORE="10") as server,
-        server.client() as client,
-    ):
-        limits = (await client.push("welcome"))["limits"]
-        assert (limits["stages"], limits["maxStageScore"]) == (1, 10)
-        await client.register("rules")
-        await client.do("session.start")
-        assert (await client.error("session.complete", score=11))["code"] == "invalid"
-        assert facts(await client.do("session.complete", score=10)) == (FINISHED, 0, 10)
 
 
 # Keys
