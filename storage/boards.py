@@ -41,6 +41,7 @@ _EPOCH_START: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 #: Seconds for one exchange with Redis.
 PATIENCE_SECONDS: Final = 1.0
+_CONNECTIONS: Final = 16
 #: How long Redis keeps a ladder that has a period: the longest one, a week, and some days to look back. One that is
 #: asked for later is rebuilt.
 _KEEP_PERIOD: Final = timedelta(days=16)
@@ -58,8 +59,9 @@ for i = 1, #ARGV, 3 do
   local held = redis.call('HGET', KEYS[3], number)
   local held_score = held and tonumber(redis.call('ZSCORE', KEYS[2], held))
   if not held_score or score < held_score or (score == held_score and member < held) then
-    if held then redis.call('ZREM', KEYS[2], held) end
     redis.call('ZADD', KEYS[2], ARGV[i + 1], member)
+    -- After the new one is in: Redis forgets a sorted set, and how long it lives, with its last member.
+    if held and held ~= member then redis.call('ZREM', KEYS[2], held) end
     redis.call('HSET', KEYS[3], number, member)
     better = better + 1
   end
@@ -176,14 +178,18 @@ class Boards:
     @classmethod
     def connect(cls, redis_url: str, deployment: str) -> Boards:
         """Boards of that deployment; connects at the first use. Raises ValueError for a bad URL."""
-        client = redis.asyncio.Redis.from_url(
+        # Those who come when all are in use wait for one, instead of opening hundreds at once.
+        pool = redis.asyncio.BlockingConnectionPool.from_url(
             redis_url,
+            max_connections=_CONNECTIONS,
+            timeout=PATIENCE_SECONDS,
             decode_responses=True,
             socket_timeout=PATIENCE_SECONDS,
             socket_connect_timeout=PATIENCE_SECONDS,
             # Waiting and trying again is decided by callers, who know how much time they have.
             retry=Retry(NoBackoff(), 0),
         )
+        client = redis.asyncio.Redis.from_pool(pool)
         return cls(client, f"braingame:{deployment}")
 
     async def close(self) -> None:
