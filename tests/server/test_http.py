@@ -540,13 +540,17 @@ async def test_stores_that_are_away_are_named_and_nothing_is_half_done(
         # Play goes on without the boards.
         assert (await caller.post("/api/sessions/last/complete", {"score": 5}))[0] == 200
         await postgres_gate.shut()
-        payloads = await asyncio.gather(
-            caller.refused(503, "unavailable", "POST", "/api/sessions/last/complete", {"score": 6}),
-            caller.refused(503, "unavailable", "GET", "/api/users/me"),
+        asked = [Caller(edge, session) for _ in range(3)]
+        for one in asked:
+            one.token = caller.token
+        *payloads, (_, ready) = await asyncio.gather(
+            asked[0].refused(503, "unavailable", "POST", "/api/sessions/last/complete", {"score": 6}),
+            asked[1].refused(503, "unavailable", "GET", "/api/users/me"),
+            asked[2].get("/readyz"),
         )
         assert all(payload["retryAfterMs"] > 0 for payload in payloads)
+        assert ready["down"] == ["postgresql", "redis"]
         assert await caller.get("/healthz") == (200, {"status": "live"})
-        assert (await caller.get("/readyz"))[1]["down"] == ["postgresql", "redis"]
         await postgres_gate.open()
         await redis_gate.open()
         assert (await caller.get("/api/sessions/last"))[1]["sessionTotalScore"] == 5

@@ -154,6 +154,20 @@ async def redis_gate(stores: Stores) -> AsyncIterator[Gate]:
 
 
 @pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stores give up sooner, for tests of what comes after. That the real time is kept is tested, too."""
+    for module in ("commits", "postgres", "schema"):
+        monkeypatch.setattr(f"storage.{module}.PATIENCE_SECONDS", 0.3)
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stores wait for what a test does meanwhile, however busy the machine is."""
+    for module in ("commits", "postgres"):
+        monkeypatch.setattr(f"storage.{module}.PATIENCE_SECONDS", 30.0)
+
+
+@pytest.fixture
 def accounts(postgres: Postgres) -> Accounts:
     return Accounts(postgres)
 

@@ -117,7 +117,7 @@ async def test_order_is_that_of_postgresql_and_of_the_rules(
 
 
 @settings(
-    max_examples=40,
+    max_examples=25,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
@@ -582,6 +582,11 @@ async def test_redis_that_hangs_is_unavailable_in_time() -> None:
     with socket.create_server(("127.0.0.1", 0)) as frozen:
         hanging = Boards.connect(f"redis://127.0.0.1:{frozen.getsockname()[1]}", "x")
         assert await all_unavailable(hanging)
+        # Also for those who first have to wait for a connection.
+        async with asyncio.timeout(PROMISED):
+            readers = [hanging.read(ALL_TIME, 0, 10) for _ in range(200)]
+            outcomes = await asyncio.gather(*readers, return_exceptions=True)
+        assert {type(outcome) for outcome in outcomes} == {StoreUnavailable}
         async with asyncio.timeout(PROMISED):
             await hanging.close()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _LOCK_SESSION = "SELECT FROM sessions WHERE number = $1 FOR UPDATE"
+_TWO_BLOCKED = """
+    SELECT count(*) = 2 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
+"""
 _COUNT_EVENTS = "SELECT count(*) FROM session_events"
 _BUSY = """
     SELECT count(*) FROM pg_stat_activity
@@ -423,9 +427,12 @@ async def own_sql(own_database_url: str) -> AsyncIterator[Sql]:
     await connection.close()
 
 
-async def test_batch_that_is_the_victim_of_a_deadlock_is_repeated(own_database_url: str, own_sql: Sql) -> None:
+@pytest.mark.parametrize("alone", [True, False])
+async def test_batch_that_is_the_victim_of_a_deadlock_is_repeated(
+    own_database_url: str, own_sql: Sql, patient: None, *, alone: bool
+) -> None:
     numbers = await add_players(own_sql, 3)
-    # Ours notices the deadlock first and is given up; the other one would take a minute.
+    # Whoever closes the circle looks for one after this time: ours, which goes through the ladders in their order.
     await set_for_database(own_database_url, "deadlock_timeout = '10ms'")
     async with pool(own_database_url) as postgres:
         watched = Watched(postgres)
@@ -435,18 +442,23 @@ async def test_batch_that_is_the_victim_of_a_deadlock_is_repeated(own_database_u
             first = change(2, Close(1), begun[1].state)
             again = change(2, start(stages=1), first.state)
             await apply(commits, first, again)
-            entry = "SELECT FROM ladder_entries WHERE number = 2 FOR UPDATE"
-            async with locked(own_database_url, entry) as other:
-                await other.execute("SET deadlock_timeout = '1min'")
+            entry = "SELECT FROM ladder_entries WHERE number = 2 AND ladder {} FOR UPDATE"
+            async with (
+                locked(own_database_url, entry.format("= 'all-time'")) as gate,
+                locked(own_database_url, entry.format("LIKE 'weekly%'")) as other,
+            ):
                 ended = [
                     change(1, Close(5), begun[0].state),
                     change(2, Close(5), again.state),
                     change(3, Close(5), begun[2].state),
                 ]
-                waiting = [commit(commits, each) for each in ended]
-                # It has changed the rows in sessions and waits for the entry; now we wait for one of the rows.
-                await blocked_backend(own_sql)
-                await other.fetch(_LOCK_SESSION, 2)
+                waiting = [commit(commits, each) for each in (ended[1:2] if alone else ended)]
+                await blocked_backend(own_sql)  # it has changed the rows in sessions and waits at the gate
+                await other.execute("SET deadlock_timeout = '1min'")
+                crosswise = asyncio.create_task(other.fetch(_LOCK_SESSION, 2))
+                await until(lambda: own_sql.fetchval(_TWO_BLOCKED), "two statements that wait for a lock")
+                await gate.execute("COMMIT")
+                await crosswise
                 await other.execute("COMMIT")
             outcomes = await asyncio.gather(*waiting)
     assert all(isinstance(outcome, Applied) for outcome in outcomes)
@@ -455,8 +467,11 @@ async def test_batch_that_is_the_victim_of_a_deadlock_is_repeated(own_database_u
         await check_tables(own_sql, SessionStore(postgres), numbers)
 
 
-async def test_batch_that_cannot_be_serialized_is_repeated(own_database_url: str, own_sql: Sql) -> None:
-    numbers = await add_players(own_sql, 3)
+@pytest.mark.parametrize("numbers", [[2], [1, 2, 3]])
+async def test_batch_that_cannot_be_serialized_is_repeated(
+    own_database_url: str, own_sql: Sql, patient: None, numbers: list[int]
+) -> None:
+    await add_players(own_sql, 3)
     await set_for_database(own_database_url, "default_transaction_isolation = 'repeatable read'")
     async with pool(own_database_url) as postgres:
         watched = Watched(postgres)
@@ -465,16 +480,16 @@ async def test_batch_that_cannot_be_serialized_is_repeated(own_database_url: str
             waiting = [commit(commits, change(number, start())) for number in numbers]
             await blocked_backend(own_sql)
             await other.execute("COMMIT")
-            assert await asyncio.gather(*waiting) == [Applied(())] * 3
+            assert await asyncio.gather(*waiting) == [Applied(())] * len(numbers)
     assert {type(error) for error in watched.failures} == {asyncpg.SerializationError}
-    assert await own_sql.fetchval(_COUNT_EVENTS) == 3
+    assert await own_sql.fetchval(_COUNT_EVENTS) == len(numbers)
 
 
 # Connections that break
 
 
 async def test_change_whose_connection_is_killed_in_the_middle_is_applied_once(
-    commits: Commits, sessions: SessionStore, sql: Sql, database_url: str
+    commits: Commits, sessions: SessionStore, sql: Sql, database_url: str, patient: None
 ) -> None:
     numbers = await add_players(sql, 3)
     begun = [change(number, start()) for number in numbers]
@@ -512,7 +527,7 @@ async def test_change_that_was_committed_when_the_answer_was_lost_is_applied_onc
 
 
 async def test_caller_who_was_told_nothing_certain_finds_its_change_by_its_key(
-    commits: Commits, sessions: SessionStore, sql: Sql, database_url: str
+    commits: Commits, sessions: SessionStore, sql: Sql, database_url: str, impatient: None
 ) -> None:
     await add_players(sql, 1)
     begun = change(1, start(), key="the key")
@@ -522,8 +537,10 @@ async def test_caller_who_was_told_nothing_certain_finds_its_change_by_its_key(
                 await commits.commit(begun)
 
     async def settled() -> Outcome | None:
-        outcome = await commits.commit(begun)
-        return None if isinstance(outcome, Conflict) else outcome
+        with suppress(StoreUnavailable):
+            outcome = await commits.commit(begun)
+            return None if isinstance(outcome, Conflict) else outcome
+        return None
 
     # PostgreSQL may still have gone on with it, or not.
     assert isinstance(await until(settled, "an outcome"), Applied | Replayed)
@@ -545,22 +562,8 @@ async def test_everybody_who_waits_has_an_answer_in_time_while_postgresql_refuse
         assert await all_at_once(commits, begun) == [Replayed(event_of(begun[0]))] + [Applied(())] * (len(numbers) - 1)
 
 
-async def test_everybody_who_waits_has_an_answer_in_time_while_the_database_lets_nobody_in(
-    own_database_url: str, sql: Sql
-) -> None:
-    async with pool(own_database_url) as postgres, running(postgres) as commits:
-        name = (await postgres.fetch("SELECT current_database()"))[0][0]
-        await sql.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
-        await sql.execute("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = $1", name)
-        async with asyncio.timeout(PROMISED):
-            outcomes = await all_at_once(commits, [change(number, start()) for number in range(1, 20)])
-        assert {type(outcome) for outcome in outcomes} == {StoreUnavailable}
-        await sql.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
-        assert isinstance(await commits.commit(change(1, start())), Conflict)
-
-
 async def test_those_who_come_while_a_batch_hangs_have_an_answer_in_time_too(
-    commits: Commits, sql: Sql, database_url: str
+    commits: Commits, sql: Sql, database_url: str, impatient: None
 ) -> None:
     numbers = await add_players(sql, 20)
     async with locked(database_url, "LOCK TABLE sessions"):
@@ -576,7 +579,7 @@ async def test_those_who_come_while_a_batch_hangs_have_an_answer_in_time_too(
 
 
 async def test_caller_who_is_cancelled_does_not_disturb_its_neighbours(
-    commits: Commits, sessions: SessionStore, sql: Sql, database_url: str
+    commits: Commits, sessions: SessionStore, sql: Sql, database_url: str, patient: None
 ) -> None:
     numbers = await add_players(sql, 6)
     begun = [change(number, start()) for number in numbers]
@@ -614,7 +617,7 @@ async def test_stop_answers_everybody(postgres: Postgres, sql: Sql, database_url
 
 
 async def test_stop_answers_everybody_also_while_a_batch_with_poison_is_halved(
-    postgres: Postgres, sql: Sql, database_url: str
+    postgres: Postgres, sql: Sql, database_url: str, patient: None
 ) -> None:
     await add_players(sql, 4)
     async with locked(database_url, _LOCK_SESSION, 1):
@@ -695,7 +698,7 @@ async def test_everything_that_can_go_wrong_at_once_applies_nothing_twice_and_lo
                     assert (event.number, event.key) == (made.number, made.key)
 
     async with pool(database_url) as one, pool(database_url) as other, running(one) as here, running(other) as there:
-        for _ in range(25):
+        for _ in range(18):
             states = {number: await sessions.state(number) for number in numbers}
             changes = [next_change() for _ in range(draw.randint(1, 60))]
             sent += changes
@@ -709,7 +712,7 @@ async def test_everything_that_can_go_wrong_at_once_applies_nothing_twice_and_lo
     await until(nothing_goes_on, "the end of the last statement")
     for (number, key), made in applied.items():
         assert await sessions.event_by_key(number, key) == event_of(made)
-    assert len(applied) > 200
+    assert len(applied) > 150
     logged = {(row["number"], row["key"]) for row in await sql.fetch("SELECT number, key FROM session_events")}
     assert applied.keys() <= logged <= {(made.number, made.key) for made in sent}
     await check_tables(sql, sessions, numbers)

@@ -330,7 +330,7 @@ async def test_server_that_refuses_is_unavailable(tmp_path: Path) -> None:
         await prepare_schema(f"postgresql://braingame@/braingame?host={tmp_path}", migrate=False)
 
 
-async def test_server_that_never_answers_is_unavailable_in_time() -> None:
+async def test_server_that_never_answers_is_unavailable_in_time(impatient: None) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         url = f"postgresql://braingame@127.0.0.1:{listening.getsockname()[1]}/braingame"
         async with asyncio.timeout(PROMISED):

@@ -1,4 +1,4 @@
-"""One server for the tests of a module, and the servers' logs beside a failure."""
+"""One server for all tests that need nothing special, and the servers' logs beside a failure."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ import pytest_asyncio
 from tests.stores import Stores
 from tests.whole.running import SERVERS, Server, server_on
 
+#: A page that the operator has named.
+FRIEND = "https://friend.example"
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def server(stores: Stores) -> AsyncIterator[Server]:
-    """A server that all tests of the module share, so players need names of their own. Its limits are on."""
-    async with server_on(stores) as found:
+    """A server that many tests share, so players need names of their own. Its limits are on, as by default."""
+    async with server_on(stores, BRAINGAME_ORIGINS=f"http://other.example, {FRIEND}") as found:
         yield found
 
 
@@ -45,12 +48,11 @@ async def _idle(server: Server) -> Idle:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session", autouse=True)
-async def idle(stores: Stores) -> AsyncIterator[Future[Idle]]:
+async def idle(server: Server) -> AsyncIterator[Future[Idle]]:
     """Silent sockets from the first test on, in a thread of their own: the tests run while the server waits for a
     purpose."""
-    async with server_on(stores) as server:
-        with ThreadPoolExecutor(1) as thread:
-            yield thread.submit(asyncio.run, _idle(server))
+    with ThreadPoolExecutor(1) as thread:
+        yield thread.submit(asyncio.run, _idle(server))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 import socket
 from collections.abc import AsyncIterator
@@ -24,14 +23,22 @@ from tests.whole.running import Server, server_on
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 #: Long replies that a slow reader asks for and does not read.
-UNREAD = 250
+UNREAD = 120
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def server(stores: Stores) -> AsyncIterator[Server]:
+async def unlimited(stores: Stores) -> AsyncIterator[Server]:
     """Without limits: a few sockets stand for many players. Each test has a difficulty, and so boards, of its own."""
     async with server_on(stores, BRAINGAME_LIMITS="off", BRAINGAME_BOARD_HZ="50") as found:
         yield found
+
+
+async def test_without_limits_nobody_is_refused(unlimited: Server) -> None:
+    async with unlimited.client() as client:
+        await client.push("welcome")
+        requests = [await client.send("ping") for _ in range(2000)]
+        for request in requests:
+            assert (await client.reply(request))["type"] == "pong"
 
 
 async def play(client: Client, difficulty: int, *scores: int, fail: bool = False) -> None:
@@ -47,8 +54,8 @@ def rows(board: dict[str, Any]) -> list[tuple[int, str, int]]:
     return [(entry["position"], entry["username"], entry["totalScore"]) for entry in board["entries"]]
 
 
-async def test_order_of_a_board(server: Server) -> None:
-    async with server.client() as client:
+async def test_order_of_a_board(unlimited: Server) -> None:
+    async with unlimited.client() as client:
         for name, scores, fail in (
             ("order failed", (900, 900), True),
             ("order low", (1, 1, 1), False),
@@ -82,8 +89,8 @@ async def test_order_of_a_board(server: Server) -> None:
         assert rows(await client.do("leaderboard.get", board="daily:8")) == []
 
 
-async def test_equal_score_reached_by_the_later_registered_first_stands_higher(server: Server) -> None:
-    async with server.client() as older, server.client() as younger:
+async def test_equal_score_reached_by_the_later_registered_first_stands_higher(unlimited: Server) -> None:
+    async with unlimited.client() as older, unlimited.client() as younger:
         await older.register("olderaccount")
         await younger.register("youngeraccount")
         await play(younger, 2, 1, 2, 3)
@@ -96,8 +103,8 @@ async def test_equal_score_reached_by_the_later_registered_first_stands_higher(s
         assert again["entries"] == board["entries"]
 
 
-async def test_playing_more_never_lowers_an_entry(server: Server) -> None:
-    async with server.client() as client:
+async def test_playing_more_never_lowers_an_entry(unlimited: Server) -> None:
+    async with unlimited.client() as client:
         await client.register("stubborn")
         await play(client, 3, 10, 10, 10)
         best = await client.do("leaderboard.get", board="all-time:3")
@@ -109,8 +116,8 @@ async def test_playing_more_never_lowers_an_entry(server: Server) -> None:
         assert await client.do("leaderboard.get", board="all-time:3") == best
 
 
-async def test_windows_and_the_stretch_around_a_player(server: Server) -> None:
-    async with server.client() as client:
+async def test_windows_and_the_stretch_around_a_player(unlimited: Server) -> None:
+    async with unlimited.client() as client:
         for index in range(12):
             await client.register(f"window{index}")
             await play(client, 4, 100 - index, 0, 0)
@@ -126,8 +133,8 @@ async def test_windows_and_the_stretch_around_a_player(server: Server) -> None:
         assert (error["code"], error["fields"][0]["path"]) == ("invalid", "offset")
 
 
-async def test_bad_requests_for_boards_are_refused(server: Server) -> None:
-    async with server.client() as client:
+async def test_bad_requests_for_boards_are_refused(unlimited: Server) -> None:
+    async with unlimited.client() as client:
         for kind in ("leaderboard.get", "leaderboard.subscribe", "leaderboard.unsubscribe"):
             for board in ("hourly", "daily:10", "daily:", "daily:-1", "all-time@2026-11-23", ""):
                 error = await client.error(kind, board=board)
@@ -145,8 +152,8 @@ async def test_bad_requests_for_boards_are_refused(server: Server) -> None:
             assert (error["code"], [field["path"] for field in error["fields"]]) == ("invalid", [path])
 
 
-async def test_player_sees_what_it_has_just_done(server: Server) -> None:
-    async with server.client() as client:
+async def test_player_sees_what_it_has_just_done(unlimited: Server) -> None:
+    async with unlimited.client() as client:
         await client.register("impatient")
         for score in range(1, 20):
             await play(client, 5, score, 0, 0)
@@ -154,14 +161,14 @@ async def test_player_sees_what_it_has_just_done(server: Server) -> None:
             assert rows(board) == [(1, "impatient", score)]
 
 
-async def test_spectator_sees_each_change_as_deltas_that_add_up(server: Server) -> None:
+async def test_spectator_sees_each_change_as_deltas_that_add_up(unlimited: Server) -> None:
     draw = random.Random(20261123)
     async with AsyncExitStack() as stack:
-        players = [await stack.enter_async_context(server.client()) for _ in range(14)]
+        players = [await stack.enter_async_context(unlimited.client()) for _ in range(14)]
         for index, player in enumerate(players):
             await player.register(f"delta{index}")
         followers = [
-            Follower(await stack.enter_async_context(server.client()), board, limit)
+            Follower(await stack.enter_async_context(unlimited.client()), board, limit)
             for board, limit in (("all-time:6", 10), ("daily:6", 25), ("weekly:6", 100))
         ]
         for follower in followers:
@@ -180,8 +187,8 @@ async def test_spectator_sees_each_change_as_deltas_that_add_up(server: Server) 
             assert all("@" not in str(entry) for entry in follower.entries)
 
 
-async def test_subscription_goes_on_from_what_the_client_holds(server: Server) -> None:
-    async with server.client() as player, server.client() as spectator:
+async def test_subscription_goes_on_from_what_the_client_holds(unlimited: Server) -> None:
+    async with unlimited.client() as player, unlimited.client() as spectator:
         await player.register("since")
         await play(player, 7, 1, 1, 1)
         follower = Follower(spectator, "all-time:7", 10)
@@ -197,8 +204,8 @@ async def test_subscription_goes_on_from_what_the_client_holds(server: Server) -
             assert (await spectator.do("leaderboard.subscribe", board="all-time:7", since=since))["entries"]
 
 
-async def test_who_unsubscribes_hears_nothing_more(server: Server) -> None:
-    async with server.client() as player, server.client() as leaving, server.client() as staying:
+async def test_who_unsubscribes_hears_nothing_more(unlimited: Server) -> None:
+    async with unlimited.client() as player, unlimited.client() as leaving, unlimited.client() as staying:
         await player.register("unheard")
         follower = Follower(staying, "all-time:8", 10)
         await follower.subscribe()
@@ -211,8 +218,8 @@ async def test_who_unsubscribes_hears_nothing_more(server: Server) -> None:
         assert [message["type"] for message in leaving.pushes] == ["welcome"]
 
 
-async def test_burst_comes_conflated_and_complete(server: Server) -> None:
-    async with server.client() as player, server.client() as spectator:
+async def test_burst_comes_conflated_and_complete(unlimited: Server) -> None:
+    async with unlimited.client() as player, unlimited.client() as spectator:
         hertz = (await spectator.push("welcome"))["limits"]["boardHz"]
         await player.register("burst")
         follower = Follower(spectator, "all-time:9", 10)
@@ -269,7 +276,7 @@ async def test_slow_readers_get_a_fresh_board_and_disturb_nobody(stores: Stores)
 
         await asyncio.gather(*(improve(index, 1) for index in range(len(players))))
         slow = []
-        for _ in range(4):
+        for _ in range(3):
             plain = await narrow_connection(server)
             reader = Follower(await stack.enter_async_context(server.client(sock=plain, max_queue=1)), "all-time", 100)
             await reader.subscribe()
@@ -282,13 +289,12 @@ async def test_slow_readers_get_a_fresh_board_and_disturb_nobody(stores: Stores)
             for _ in range(UNREAD):
                 await reader.client.send("leaderboard.get", limit=100)
         await until_quiet(server)  # no room is left in the network, so the server waits for its readers
-        for score in range(2, 12):
+        for score in range(2, 7):
             await asyncio.gather(*(improve(index, score) for index in range(len(players))))
             await quick.check()  # the others are not disturbed
         assert quick.fulls == 0
-        assert quick.deltas >= 10
-        reply = len(json.dumps(quick.entries))
-        assert memory_of(server) - before < len(slow) * UNREAD * reply / 2
+        assert quick.deltas >= 5
+        assert memory_of(server) - before < 20 * 2**20
 
         async def wake_up(reader: Follower) -> None:
             for _ in range(UNREAD):
@@ -303,8 +309,8 @@ async def test_slow_readers_get_a_fresh_board_and_disturb_nobody(stores: Stores)
             assert reader.entries == quick.entries
 
 
-async def test_emptied_redis_comes_right_by_itself(server: Server, stores: Stores) -> None:
-    async with server.client() as player, server.client() as spectator:
+async def test_emptied_redis_comes_right_by_itself(unlimited: Server, stores: Stores) -> None:
+    async with unlimited.client() as player, unlimited.client() as spectator:
         await player.register("flushed")
         await play(player, 0, 1, 2, 3)
         follower = Follower(spectator, "all-time:0", 10)

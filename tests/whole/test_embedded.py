@@ -58,7 +58,7 @@ async def start(folder: Path) -> Server:
     return await Server.start("--data-dir", str(folder), BRAINGAME_DATA_DIR=str(folder.parent))
 
 
-async def test_warm_start_finds_everything_that_the_cold_one_left(folder: Path) -> None:
+async def test_own_stores_keep_everything_and_leave_nothing_running(folder: Path) -> None:
     async with await start(folder) as server:
         stores = descendants(server.process.pid)
         assert any("postgres" in name for name in names(stores))
@@ -91,6 +91,17 @@ async def test_warm_start_finds_everything_that_the_cold_one_left(folder: Path) 
             assert (await client.do("session.start", key="the last one before"))["replayed"] is True
             await client.do("auth.login", email="ada@example.test", password="correct horse")
             await client.do("auth.refresh", refreshToken=granted["refreshToken"])
+            # A store that dies comes back, and play goes on.
+            for name in ("valkey", "postgres"):
+                children = {pid for pid in descendants(server.process.pid) if parent(pid) == server.process.pid}
+                (pid,) = [pid for pid in children if name in " ".join(names({pid}))]
+                os.kill(pid, signal.SIGKILL)  # a process of the server that this test has started
+                assert (await patiently(client, "session.last"))["sessionVersion"] == begun["sessionVersion"]
+                await patiently(client, "leaderboard.get")
+            await patiently(client, "session.close", score=600, key="sent until it is done")
+            board = await patiently(client, "leaderboard.get")
+            assert [entry["totalScore"] for entry in board["entries"]] == [6]  # the finished session is still the best
+
         stores = descendants(server.process.pid)
         await server.kill()
         await until(lambda: not any(is_running(pid) for pid in stores), "SIGKILL leaves no store behind")
@@ -115,27 +126,11 @@ def listening_ports(pids: set[int]) -> set[str]:
     return ports
 
 
-async def test_killed_store_comes_back_and_play_goes_on(folder: Path) -> None:
-    async with await start(folder) as server, server.client() as client:
-        await client.register("ada")
-        await client.do("session.start")
-        await client.do("session.complete", score=5)
-        for name in ("valkey", "postgres"):
-            children = {pid for pid in descendants(server.process.pid) if _parent(pid) == server.process.pid}
-            (pid,) = [pid for pid in children if name in " ".join(names({pid}))]
-            os.kill(pid, signal.SIGKILL)  # a process of the server that this test has started
-            assert (await _patiently(client, "session.last"))["sessionTotalScore"] == 5
-            await _patiently(client, "leaderboard.get")
-        await _patiently(client, "session.close", score=6, key="sent until it is done")
-        board = await _patiently(client, "leaderboard.get")
-        assert [entry["totalScore"] for entry in board["entries"]] == [11]
-
-
-def _parent(pid: int) -> int:
+def parent(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
-async def _patiently(client: Client, kind: str, **data: object) -> dict[str, Any]:
+async def patiently(client: Client, kind: str, **data: object) -> dict[str, Any]:
     """Ask again as long as the answer is that asking again may help."""
     async with asyncio.timeout(PATIENCE):
         while (reply := await client.ask(kind, **data))["type"] == "error":

@@ -6,9 +6,8 @@ import asyncio
 import json
 import signal
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 import aiohttp
 import asyncpg
@@ -18,19 +17,13 @@ from websockets.asyncio.client import connect
 from server.version import VERSION
 from tests.server_process import PATIENCE
 from tests.stores import Stores
-from tests.whole.running import Server, data_folder, database_of
+from tests.whole.running import Server, database_of
 
 
 @pytest.fixture
 async def settings(stores: Stores) -> AsyncIterator[dict[str, str]]:
     """A deployment of its own."""
     async with database_of(stores) as found:
-        yield found
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    with data_folder() as found:
         yield found
 
 
@@ -51,105 +44,57 @@ async def complaint(*flags: str, **variables: str) -> str:
 
 
 async def test_ready_is_one_line_and_logs_go_to_standard_error(settings: dict[str, str]) -> None:
-    server = await Server.spawn(**settings)
+    with socket.socket() as found:
+        found.bind(("127.0.0.2", 0))
+        port = found.getsockname()[1]
+    server = await Server.spawn("--host", "127.0.0.2", "--port", str(port), **settings)
     async with server:
         assert server.process.stdout is not None
         line = (await server.process.stdout.readline()).decode()
-        assert line.startswith("Brain Game is ready on http://127.0.0.1:")
-        assert line.count("\n") == 1
+        assert line == f"Brain Game is ready on http://127.0.0.2:{port}\n"
         async with aiohttp.ClientSession(line.split()[-1]) as http, http.get("/readyz") as answer:
             assert answer.status == 200
+        async with connect(f"ws://127.0.0.2:{port}/ws", proxy=None) as connection:
+            assert json.loads(await connection.recv())["data"]["server"] == f"braingame/{VERSION}"
         await server.stop()
         assert await server.process.stdout.read() == b""
     for line in server.log.splitlines():
         assert {"event", "level", "timestamp"} <= set(json.loads(line))
 
 
-async def test_server_listens_where_it_is_told(settings: dict[str, str]) -> None:
-    with socket.socket() as found:
-        found.bind(("127.0.0.2", 0))
-        port = found.getsockname()[1]
-    server = await Server.start("--host", "127.0.0.2", "--port", str(port), **settings)
-    async with server:
-        assert server.port == port
-        async with connect(f"ws://127.0.0.2:{port}/ws", proxy=None) as connection:
-            assert json.loads(await connection.recv())["data"]["server"] == f"braingame/{VERSION}"
+async def test_migrate_sets_an_empty_database_up(stores: Stores, empty_database_url: str) -> None:
+    settings = {"DATABASE_URL": empty_database_url, "REDIS_URL": stores.redis_url, "BRAINGAME_JWT_SECRET": "x" * 32}
+    async with await Server.start("--migrate", **settings) as server, server.client() as client:
+        assert (await client.do("leaderboard.get"))["total"] == 0
 
 
-async def test_empty_database_is_set_up_by_itself_and_by_migrate(stores: Stores, empty_database_url: str) -> None:
-    for flags in ([], ["--migrate"]):
-        settings = {"DATABASE_URL": empty_database_url, "REDIS_URL": stores.redis_url}
-        async with (
-            await Server.start(*flags, **settings, BRAINGAME_JWT_SECRET="x" * 32) as server,
-            server.client() as client,
-        ):
-            assert (await client.do("leaderboard.get"))["total"] == 0
+# Not starting: one process for each kind of reason; their many variants are in tests/server/test_main.py
 
 
-async def test_settings_may_stand_in_a_file(settings: dict[str, str], folder: Path) -> None:
-    lines = [f"{name}={value}\n" for name, value in {**settings, "BRAINGAME_STAGES": "7"}.items()]
-    (folder / ".env").write_text("".join(lines))
-    # The helper runs the server in its data folder.
-    async with await Server.start(BRAINGAME_DATA_DIR=str(folder)) as server, server.client() as client:
-        assert (await client.push("welcome"))["limits"]["stages"] == 7
-
-
-# Not starting
-
-
-async def test_bad_setting_is_named(settings: dict[str, str]) -> None:
-    by_variable, by_flag, unknown = await asyncio.gather(
-        complaint(**settings, BRAINGAME_LIMITS="maybe"),
-        complaint("--port", "eighty", **settings),
-        complaint("--nonsense", **settings),
-    )
-    assert by_variable.startswith("BRAINGAME_LIMITS: ")
-    assert by_flag.startswith("BRAINGAME_PORT: ")
-    assert "--nonsense" in unknown
-
-
-async def test_port_in_use_is_named(settings: dict[str, str]) -> None:
+async def test_server_that_cannot_start_names_what_is_wrong(
+    settings: dict[str, str], stores: Stores, empty_database_url: str
+) -> None:
+    newer = await asyncpg.connect(empty_database_url)
+    await newer.execute("CREATE TABLE deployment (); CREATE TABLE alembic_version AS SELECT '9999' AS version_num")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        assert port in await complaint("--port", port, **settings)
-
-
-async def test_host_that_is_not_ours_is_named(settings: dict[str, str]) -> None:
-    assert "192.0.2.1" in await complaint("--host", "192.0.2.1", **settings)
-
-
-async def test_stores_that_cannot_be_reached_are_named_without_their_passwords(
-    settings: dict[str, str], folder: Path
-) -> None:
-    tried = [
-        ("DATABASE_URL", "postgresql://nobody:hunter2@127.0.0.1:1/nothing"),
-        ("DATABASE_URL", f"postgresql://nobody@/nothing?host={folder}"),
-        ("REDIS_URL", "redis://nobody:hunter2@127.0.0.1:1/0"),
-        ("REDIS_URL", f"unix://{folder}/nothing.sock"),
-        ("REDIS_URL", "nonsense"),
-    ]
-    lines = await asyncio.gather(*(complaint(**{**settings, name: url}) for name, url in tried))
-    for (name, _), line in zip(tried, lines, strict=True):
-        assert line.startswith(f"{name}: "), line
-        assert "hunter2" not in line
-
-
-async def test_newer_schema_is_not_touched(settings: dict[str, str]) -> None:
-    connection = await asyncpg.connect(settings["DATABASE_URL"])
-    await connection.execute("UPDATE alembic_version SET version_num = '9999'")
-    lines = await asyncio.gather(complaint(**settings), complaint("--migrate", **settings))
-    assert all("9999" in line for line in lines)
-    assert await connection.fetchval("SELECT version_num FROM alembic_version") == "9999"
-    await connection.close()
-
-
-async def test_data_folder_that_cannot_be_made_is_named(settings: dict[str, str], folder: Path) -> None:
-    (folder / "file").touch()
-    without_secret = {**settings, "BRAINGAME_JWT_SECRET": ""}
-    line = await complaint("--data-dir", str(folder / "file" / "var"), **without_secret)
-    assert str(folder / "file" / "var") in line
+        by_setting, by_port, by_database, by_redis, by_schema = await asyncio.gather(
+            complaint(**settings, BRAINGAME_LIMITS="maybe"),
+            complaint("--port", port, **settings),
+            complaint(**{**settings, "DATABASE_URL": "postgresql://nobody:hunter2@127.0.0.1:1/nothing"}),
+            complaint(**{**settings, "REDIS_URL": "redis://nobody:hunter2@127.0.0.1:1/0"}),
+            complaint("--migrate", **{**settings, "DATABASE_URL": empty_database_url}),
+        )
+    assert by_setting.startswith("BRAINGAME_LIMITS: ")
+    assert port in by_port
+    assert by_database.startswith("DATABASE_URL: ")
+    assert by_redis.startswith("REDIS_URL: ")
+    assert "hunter2" not in by_database + by_redis
+    assert "9999" in by_schema
+    assert await newer.fetchval("SELECT version_num FROM alembic_version") == "9999"  # and nothing was touched
+    await newer.close()
 
 
 # Stopping
@@ -206,16 +151,3 @@ async def test_ctrl_c_drains_too_and_neither_more_signals_nor_idle_connections_d
         assert await server.exit_code() == 0
         assert await silent.read() == b""
         writer.close()
-
-
-async def test_two_servers_in_a_row_go_on_with_the_same_deployment(stores: Stores) -> None:
-    async with database_of(stores) as settings:
-        async with await Server.start(**settings) as server, server.client() as client:
-            granted = await client.register("lasting")
-            begun = await client.do("session.start", key="before the restart")
-            await client.do("session.close", score=5)
-            board = await client.do("leaderboard.get")
-        async with await Server.start(**settings) as server, server.client(granted["token"]) as client:
-            assert (await client.push("welcome"))["session"]["sessionTotalScore"] == 5
-            assert await client.do("session.start", key="before the restart") == {**begun, "replayed": True}
-            assert await client.do("leaderboard.get") == board

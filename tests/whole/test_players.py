@@ -15,7 +15,7 @@ import pytest_asyncio
 from tests.server.clients import Client
 from tests.whole.running import Server
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 SESSION_FIELDS = {
     "sessionId",
@@ -30,7 +30,7 @@ SESSION_FIELDS = {
 IN_PROGRESS, FINISHED, FAILED, CANCELED = range(4)
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def http(server: Server) -> AsyncIterator[aiohttp.ClientSession]:
     async with aiohttp.ClientSession(server.origin) as session:
         yield session

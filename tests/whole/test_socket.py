@@ -4,33 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from concurrent.futures import Future
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import pytest
-import pytest_asyncio
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from server.version import VERSION
 from tests.server.clients import Client
-from tests.stores import Stores
-from tests.whole.conftest import Idle
-from tests.whole.running import Server, server_on
+from tests.whole.conftest import FRIEND, Idle
+from tests.whole.running import Server
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-FRIEND = "https://friend.example"
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def server(stores: Stores) -> AsyncIterator[Server]:
-    async with server_on(stores, BRAINGAME_ORIGINS=f"http://other.example, {FRIEND}") as found:
-        yield found
-
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 # Handshake
 
@@ -390,14 +378,6 @@ async def flood(client: Client, kind: str) -> None:
     while True:
         await client.send(kind)
         await asyncio.sleep(0)  # for the one who reads
-
-
-async def test_without_limits_nobody_is_refused(stores: Stores) -> None:
-    async with server_on(stores, BRAINGAME_LIMITS="off") as server, server.client() as client:
-        await client.push("welcome")
-        requests = [await client.send("ping") for _ in range(3000)]
-        for request in requests:
-            assert (await client.reply(request))["type"] == "pong"
 
 
 # Purpose
