@@ -14,12 +14,20 @@ INSERT INTO deployment DEFAULT VALUES;
 CREATE TABLE players (
     number bigint PRIMARY KEY,
     id uuid NOT NULL UNIQUE,
-    email text NOT NULL,
-    email_key text NOT NULL CONSTRAINT players_email_taken UNIQUE,
-    username text NOT NULL,
-    username_key text NOT NULL CONSTRAINT players_username_taken UNIQUE,
-    password_hash text NOT NULL,
-    registered_at timestamptz NOT NULL
+    email text,
+    email_key text CONSTRAINT players_email_taken UNIQUE,
+    username text,
+    username_key text CONSTRAINT players_username_taken UNIQUE,
+    password_hash text,
+    registered_at timestamptz NOT NULL,
+    -- When the account was deleted: from then on the row is a number without a person.
+    deleted_at timestamptz,
+    CONSTRAINT players_whole_or_deleted CHECK (
+        CASE WHEN deleted_at IS NULL
+            THEN num_nulls(email, email_key, username, username_key, password_hash) = 0
+            ELSE num_nonnulls(email, email_key, username, username_key, password_hash) = 0
+        END
+    )
 );
 COMMENT ON COLUMN players.email_key IS 'the email without case: what uniqueness and login go by';
 COMMENT ON COLUMN players.username_key IS 'the username without case';
@@ -32,6 +40,8 @@ CREATE TABLE logins (
     revoked_at timestamptz
 );
 CREATE INDEX logins_of_player ON logins (number);
+-- Every node looks twice a second for logins that were revoked elsewhere.
+CREATE INDEX logins_by_revocation ON logins (revoked_at) WHERE revoked_at IS NOT NULL;
 
 -- Refresh tokens are kept as SHA-256 only. A used one stays, so that its second use is noticed.
 CREATE TABLE refresh_tokens (
@@ -45,6 +55,7 @@ CREATE INDEX refresh_tokens_of_login ON refresh_tokens (sid);
 
 -- The current state of each player: the last session, after `version` applied actions. Updated in place for every
 -- action, without touching an index; the space left in each page keeps the new row version on it (a HOT update).
+-- A deleted account has no row here, so nothing can be applied for it any more.
 CREATE TABLE sessions (
     number bigint PRIMARY KEY REFERENCES players,
     version bigint NOT NULL DEFAULT 0,
@@ -60,8 +71,8 @@ CREATE TABLE sessions (
 
 -- Every applied action with the state it led to. Nothing here is ever changed: sessions and ladder_entries can be
 -- made again from it. No foreign key here and below: rows come only from the statement that has just updated the
--- player's row in sessions, and a check for each row would cost as much as the insert. `action`: 0 start, 1 complete, 2 close, 3 cancel. `status`: 0 in progress, 1 finished,
--- 2 failed, 3 canceled.
+-- player's row in sessions, and a check for each row would cost as much as the insert.
+-- `action`: 0 start, 1 complete, 2 close, 3 cancel. `status`: 0 in progress, 1 finished, 2 failed, 3 canceled.
 CREATE TABLE session_events (
     number bigint NOT NULL,
     version bigint NOT NULL,
@@ -92,6 +103,8 @@ CREATE TABLE ladder_entries (
     session_id uuid NOT NULL,
     -- The transaction that wrote the row: what the projection into Redis reads on from.
     changed_by xid8 NOT NULL DEFAULT pg_current_xact_id(),
+    -- The player is not shown on this ladder. The row stays, so that the boards in Redis hear of it.
+    removed boolean NOT NULL DEFAULT false,
     PRIMARY KEY (ladder, number)
 );
 CREATE INDEX ladder_entries_by_change ON ladder_entries (changed_by);

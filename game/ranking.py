@@ -109,6 +109,13 @@ class Entry:
     achieved_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """A player who is taken off a ladder: no entry of theirs counts there, whenever it comes."""
+
+    number: int
+
+
 def entry_of(number: int, session: Session) -> Entry:
     """What an ended session is worth on every ladder it counts for."""
     if not session.counts or session.ended_at is None:
@@ -130,3 +137,10 @@ def ranked(entries: Iterable[Entry]) -> list[Entry]:
 def better(left: Entry, right: Entry) -> Entry:
     """The better of two attempts of one player. Commutative, so it does not matter which is stored first."""
     return min(left, right, key=order)
+
+
+def prevailing(left: Entry | Removal, right: Entry | Removal) -> Entry | Removal:
+    """What counts of two things that are known of one player: a removal, or else the better attempt. Commutative."""
+    if isinstance(left, Removal):
+        return left
+    return right if isinstance(right, Removal) else better(left, right)

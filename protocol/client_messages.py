@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal, get_args
+from typing import Annotated, Final, Literal, get_args
 
 from pydantic import Field
 
@@ -64,9 +64,11 @@ class CancelData(Wire):
 
 
 class BoardData(Wire):
-    """One board; names are looked up by the handler, so that an unknown one has its own error."""
+    """One board."""
 
+    # Looked up by the handler, so that an unknown one has its own error.
     board: Annotated[str, Field(max_length=64)] = "all-time"
+    """`all-time`, `weekly` or `daily`, or one difficulty of it: `daily:3`."""
 
 
 class GetBoardData(BoardData):
@@ -74,7 +76,9 @@ class GetBoardData(BoardData):
 
     limit: Annotated[int, Field(ge=1, le=100)] = 10
     offset: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
+    """Rows that are left out at the top; not together with `around`."""
     around: Literal["me"] | None = None
+    """The caller's own entry in the middle; the top where there is none."""
 
 
 class Since(Wire):
@@ -89,6 +93,30 @@ class SubscribeData(BoardData):
 
     limit: FollowedLimit = 10
     since: Since | None = None
+    """Where it is the newest state, the reply's `entries` are null."""
+
+
+class RevokeLoginData(Wire):
+    """Which login ends: an `id` from `logins`."""
+
+    id: Annotated[str, Field(min_length=1, max_length=64)]
+
+
+class PasswordData(Wire):
+    """The password as it is, and as it shall be."""
+
+    password: Annotated[str, Field(max_length=MAX_TOKEN_CHARACTERS)]
+    new_password: Password
+
+
+Picture = Annotated[str, Field(min_length=1, json_schema_extra={"format": "picture"})]
+
+
+class CompareData(Wire):
+    """Two pictures: PNG, JPEG, WebP or GIF in base64, with or without `data:…;base64,` in front."""
+
+    original_image: Picture
+    drawn_image: Picture
 
 
 class _Request(Wire):
@@ -135,6 +163,34 @@ class UserMe(_Request):
 
     type: Literal["user.me"]
     data: NoData = NoData()
+
+
+class UserPassword(_Request):
+    """Change the password; every other login of the account ends."""
+
+    type: Literal["user.password"]
+    data: PasswordData
+
+
+class UserDelete(_Request):
+    """Delete the account: its name leaves every board, and email and name are free again."""
+
+    type: Literal["user.delete"]
+    data: NoData = NoData()
+
+
+class LoginsList(_Request):
+    """Where the account is logged in."""
+
+    type: Literal["logins.list"]
+    data: NoData = NoData()
+
+
+class LoginsRevoke(_Request):
+    """End a login, on all of its sockets."""
+
+    type: Literal["logins.revoke"]
+    data: RevokeLoginData
 
 
 class SessionStart(_Request):
@@ -193,6 +249,13 @@ class LeaderboardUnsubscribe(_Request):
     data: BoardData = BoardData()
 
 
+class ImagesCompare(_Request):
+    """How unlike two drawings are."""
+
+    type: Literal["images.compare"]
+    data: CompareData
+
+
 class Ping(_Request):
     """Is the server there."""
 
@@ -207,6 +270,10 @@ ClientMessage = Annotated[
     | AuthRefresh
     | AuthLogout
     | UserMe
+    | UserPassword
+    | UserDelete
+    | LoginsList
+    | LoginsRevoke
     | SessionStart
     | SessionLast
     | SessionComplete
@@ -215,10 +282,12 @@ ClientMessage = Annotated[
     | LeaderboardGet
     | LeaderboardSubscribe
     | LeaderboardUnsubscribe
+    | ImagesCompare
     | Ping,
     Field(discriminator="type"),
 ]
 
-_MODELS: tuple[Any, ...] = get_args(get_args(ClientMessage)[0])
-#: Every type a client may send.
-CLIENT_TYPES: Final = frozenset(get_args(model.model_fields["type"].annotation)[0] for model in _MODELS)
+_MODELS: tuple[type[_Request], ...] = get_args(get_args(ClientMessage)[0])
+#: Every message a client may send, by its type.
+CLIENT_MODELS: Final = {get_args(model.model_fields["type"].annotation)[0]: model for model in _MODELS}
+CLIENT_TYPES: Final = frozenset(CLIENT_MODELS)

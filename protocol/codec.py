@@ -44,10 +44,13 @@ def decode(text: bytes | bytearray | memoryview) -> ClientMessage:
 
 def decode_data(model: type[Data], body: bytes, /, **more: Any) -> Data:
     """An HTTP body as the `data` of a message; no body counts as an empty object. `more` are fields that came by
-    another way, such as a header. Raises RequestError with `malformed` or `invalid`."""
+    another way, such as a header; given in both, they have to be the same. Raises RequestError with `malformed` or
+    `invalid`."""
     fields = _parse(body) if body else {}
     if not isinstance(fields, dict):
         raise RequestError(ErrorCode.MALFORMED, "The body is not a JSON object.")
+    if twice := [name for name, value in more.items() if name in fields and fields[name] != value]:
+        raise RequestError(ErrorCode.INVALID, fields=[FieldProblem(name, "given twice, differently") for name in twice])
     try:
         return model.model_validate({**fields, **more}, by_alias=True, by_name=False)
     except ValidationError as error:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
 import email_validator
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
@@ -106,18 +106,55 @@ def is_none(value: Any) -> bool:
     return value is None
 
 
-Email = Annotated[str, AfterValidator(_check_email)]
-Username = Annotated[str, AfterValidator(_check_username)]
-Password = Annotated[str, AfterValidator(_check_password)]
+# The published schemas say what JSON Schema can say; the formats name the rules that are more than that.
+Email = Annotated[
+    str,
+    AfterValidator(_check_email),
+    Field(json_schema_extra={"format": "email", "maxLength": MAX_EMAIL_CHARACTERS}),
+]
+Username = Annotated[
+    str,
+    AfterValidator(_check_username),
+    Field(
+        json_schema_extra={"format": "username", "minLength": 1},
+        description=f"1 to {MAX_USERNAME_CHARACTERS} characters after trimming and NFKC; unique without case.",
+    ),
+]
+Password = Annotated[
+    str,
+    AfterValidator(_check_password),
+    Field(
+        json_schema_extra={
+            "format": "password",
+            "minLength": MIN_PASSWORD_CHARACTERS,
+            "maxLength": MAX_PASSWORD_BYTES,
+            "writeOnly": True,
+        },
+        description=f"At least {MIN_PASSWORD_CHARACTERS} characters and at most {MAX_PASSWORD_BYTES} bytes in UTF-8.",
+    ),
+]
 #: An idempotency key. Control characters are refused, which leaves them to the server's own keys (storage/commits.py).
-Key = Annotated[str, Field(min_length=8, max_length=64), AfterValidator(_check_key)]
+Key = Annotated[
+    str,
+    Field(
+        min_length=8,
+        max_length=64,
+        json_schema_extra={"format": "printable"},
+        description="An action sent again with its key is not done again. Printable characters only.",
+    ),
+    AfterValidator(_check_key),
+]
 Score = Annotated[int, Field(ge=0, le=MAX_SCORE)]
 Difficulty = Annotated[int, Field(ge=0, le=MAX_DIFFICULTY)]
 # No Literal, which would take 10.0 for 10.
-FollowedLimit = Annotated[int, AfterValidator(_check_limit)]
+FollowedLimit = Annotated[int, AfterValidator(_check_limit), Field(json_schema_extra={"enum": list(FOLLOWED_LIMITS)})]
 RequestId = Annotated[str, Field(min_length=1, max_length=64)] | int
 #: RFC 3339, UTC, milliseconds: 2026-11-23T13:20:46.123Z
-Timestamp = Annotated[datetime, PlainSerializer(_format_timestamp, return_type=str, when_used="json")]
+Timestamp = Annotated[
+    datetime,
+    PlainSerializer(_format_timestamp, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "date-time", "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$"}),
+]
 
 
 class Wire(BaseModel):
@@ -131,4 +168,5 @@ class Wire(BaseModel):
         frozen=True,
         strict=True,
         extra="forbid",
+        use_attribute_docstrings=True,
     )

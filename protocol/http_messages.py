@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from protocol.codec import encode_data
 from protocol.errors import ErrorCode, RequestError
 from protocol.fields import Timestamp, Wire, is_none
 from protocol.server_messages import FieldData, SessionData
+
+StoreName = Literal["postgresql", "redis"]
 
 
 class TokensData(Wire):
@@ -26,6 +30,13 @@ class BoardRowData(Wire):
     total_score: int
     passed_all_games: bool
     number: int
+
+
+class HealthData(Wire):
+    """GET /healthz and /readyz. `down` names the stores that do not answer."""
+
+    status: Literal["live", "ready", "not ready"]
+    down: list[StoreName] | None = Field(default=None, exclude_if=is_none)
 
 
 class ErrorPayload(Wire):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal, get_args
 
 from pydantic import Field
 
@@ -26,18 +26,38 @@ class UserData(Wire):
     number: int
 
 
+class OpenLoginData(Wire):
+    """One place where an account is logged in. `lastUsedAt` is when its tokens were last renewed; `current` marks the
+    login that asks."""
+
+    id: str
+    created_at: Timestamp
+    last_used_at: Timestamp
+    current: bool
+
+
+class LoginsData(Wire):
+    """The logins of an account that have not ended, the newest first."""
+
+    logins: list[OpenLoginData]
+
+
 class SessionData(Wire):
     """A player's last session; all null when there is none. `sessionVersion` goes up with each applied action."""
 
     session_id: str | None
     session_status: int | None
+    """0 in progress, 1 finished, 2 failed, 3 canceled."""
     session_stage: int | None
+    """Counts from 0; stays on the last stage when the session ends."""
     session_total_score: int | None
     session_difficulty: int | None
     session_stage_count: int | None
     session_started_at: Timestamp | None
     session_version: int | None
+    """Counts the player's applied actions over all sessions: the state with the higher version is the newer."""
     replayed: Literal[True] | None = Field(default=None, exclude_if=is_none)
+    """The action was applied before, under the same key; this is what it led to then."""
 
     @classmethod
     def of(cls, state: PlayerState, *, replayed: bool = False) -> SessionData:
@@ -74,20 +94,26 @@ class AuthenticatedData(Wire):
     """A login. `session` is the player's last one, so a client that comes back knows at once what was applied."""
 
     token: str
+    """For `auth.resume` and the header Authorization, until it expires."""
     token_expires_at: Timestamp
     refresh_token: str | None = Field(default=None, exclude_if=is_none)
+    """Good for one `auth.refresh`. Used twice, it ends the login. Not given by `auth.resume`."""
     user: UserData
     session: SessionData | None
 
 
 class LimitsData(Wire):
-    """What this server allows."""
+    """What this server allows. A message of a socket without a login has at most `maxMessageBytes`; players, who send
+    pictures, may go up to `maxPlayerMessageBytes`."""
 
     max_message_bytes: int
+    max_player_message_bytes: int
     max_stage_score: int
     stages: int
     board_hz: float
+    """At most so many deltas a second for one board."""
     idle_seconds: float
+    """A socket that has neither logged in nor subscribed by then is closed."""
     ping_seconds: float
 
 
@@ -150,14 +176,17 @@ class LeaderboardData(Wire):
 
     board: str
     epoch: str
+    """Versions of two epochs have nothing to do with each other."""
     version: int
     total: int
+    """Entries of the whole board."""
     entries: list[RankedEntryData] | None
 
 
 class LeaderboardDeltaData(Wire):
-    """How to get from version `from` to `version`: drop removals, put upserts in by number, sort, keep the first
-    `limit`."""
+    """How to get from version `from` to `version`: drop the removals, put the upserts in by `number`, sort (passed all
+    games first, then the higher score, then who was earlier, then the smaller number), keep the first `limit`. A client
+    that holds another version or epoch subscribes again."""
 
     board: str
     epoch: str
@@ -166,6 +195,22 @@ class LeaderboardDeltaData(Wire):
     total: int
     upserts: list[EntryData]
     removals: list[int]
+
+
+class LeaderboardPlaceData(Wire):
+    """Where the receiver stands on a board, counted from 1; `position` is null without an entry."""
+
+    board: str
+    epoch: str
+    version: int
+    total: int
+    position: int | None
+
+
+class DistanceData(Wire):
+    """How unlike two drawings are: 0 for the same, at most 100."""
+
+    distance: Annotated[int, Field(ge=0, le=100)]
 
 
 class PongData(Wire):
@@ -190,6 +235,7 @@ class FieldData(Wire):
     """One wrong field."""
 
     path: str
+    """Its place inside `data`, dots between the parts."""
     message: str
 
 
@@ -198,7 +244,9 @@ class ErrorData(Wire):
 
     code: ErrorCode
     message: str
+    """For a person."""
     retryable: bool
+    """The same request may succeed later; send an action again with the same key."""
     retry_after_ms: int | None = Field(default=None, exclude_if=is_none)
     fields_: list[FieldData] | None = Field(default=None, alias="fields", exclude_if=is_none)
     session: SessionData | None = Field(default=None, exclude_if=is_none)
@@ -250,6 +298,13 @@ class User(ServerMessageBase):
     data: UserData
 
 
+class Logins(ServerMessageBase):
+    """Reply: where the account is logged in."""
+
+    type: Literal["logins"] = "logins"
+    data: LoginsData
+
+
 class SessionMessage(ServerMessageBase):
     """Reply, or push when the session changed on another socket of the player."""
 
@@ -269,6 +324,20 @@ class LeaderboardDelta(ServerMessageBase):
 
     type: Literal["leaderboard.delta"] = "leaderboard.delta"
     data: LeaderboardDeltaData
+
+
+class LeaderboardPlace(ServerMessageBase):
+    """Push: the receiver stands somewhere else on a board that it follows."""
+
+    type: Literal["leaderboard.place"] = "leaderboard.place"
+    data: LeaderboardPlaceData
+
+
+class ImagesDistance(ServerMessageBase):
+    """Reply: how unlike two drawings are."""
+
+    type: Literal["images.distance"] = "images.distance"
+    data: DistanceData
 
 
 class Pong(ServerMessageBase):
@@ -304,12 +373,19 @@ ServerMessage = Annotated[
     | Authenticated
     | Ok
     | User
+    | Logins
     | SessionMessage
     | Leaderboard
     | LeaderboardDelta
+    | LeaderboardPlace
+    | ImagesDistance
     | Pong
     | AuthExpiring
     | ServerDraining
     | Error,
     Field(discriminator="type"),
 ]
+
+_MODELS: tuple[type[ServerMessageBase], ...] = get_args(get_args(ServerMessage)[0])
+#: Every message a server may send, by its type.
+SERVER_MODELS: Final = {str(model.model_fields["type"].default): model for model in _MODELS}

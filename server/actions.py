@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from game.ranking import Board, UnknownBoard, board_named
 from game.session import Cancel, Close, Command, Complete, Start
+from images.errors import ImageTooLarge, ImageUnreadable
 from protocol.client_messages import (
     BoardData,
     CancelData,
+    CompareData,
     GetBoardData,
     LoginData,
     NoData,
+    PasswordData,
     RefreshData,
     RegisterData,
     ResumeData,
+    RevokeLoginData,
     ScoreData,
     StartData,
     SubscribeData,
@@ -25,27 +29,28 @@ from protocol.client_messages import (
 from protocol.codec import encode
 from protocol.errors import CloseCode, ErrorCode, RequestError, invalid
 from protocol.fields import Wire
+from protocol.replies import EXCHANGES
 from protocol.server_messages import (
-    Authenticated,
     AuthenticatedData,
-    Leaderboard,
+    DistanceData,
     LeaderboardData,
-    Ok,
+    LoginsData,
     OkData,
-    Pong,
+    OpenLoginData,
     PongData,
-    ServerMessageBase,
     SessionData,
     SessionMessage,
-    User,
     UserData,
 )
 from server.auth import Authentication, Granted, Login
 from server.board_reader import BoardReader, Place
 from server.clock import Clock
+from server.drawing import Drawings
 from server.hub import Hub, Member
 from server.live_board import LiveBoards, Subscriber
 from server.log import Log
+from server.metrics import Metrics
+from server.nodes import OtherNodes
 from server.sessions import Sessions
 from storage.accounts import Player
 from storage.logins import RefreshTokenReused
@@ -77,12 +82,6 @@ class Visitor:
 
 
 @dataclass(frozen=True, slots=True)
-class _Handler:
-    run: Callable[[Any, Any], Awaitable[Wire]]
-    reply: type[ServerMessageBase]
-
-
-@dataclass(frozen=True, slots=True)
 class Rules:
     """The settings that handlers go by."""
 
@@ -105,7 +104,10 @@ class Actions:
         sessions: Sessions,
         reader: BoardReader,
         live: LiveBoards,
+        drawings: Drawings,
         hub: Hub,
+        nodes: OtherNodes,
+        metrics: Metrics,
         clock: Clock,
         log: Log,
     ) -> None:
@@ -114,38 +116,50 @@ class Actions:
         self._sessions = sessions
         self._reader = reader
         self._live = live
+        self._drawings = drawings
         self._hub = hub
+        self._nodes = nodes
+        self._metrics = metrics
         self._clock = clock
         self._log = log
-        self._handlers: dict[str, _Handler] = {
-            "auth.register": _Handler(self._register, Authenticated),
-            "auth.login": _Handler(self._log_in, Authenticated),
-            "auth.resume": _Handler(self._resume, Authenticated),
-            "auth.refresh": _Handler(self._refresh, Authenticated),
-            "auth.logout": _Handler(self._log_out, Ok),
-            "user.me": _Handler(self._me, User),
-            "session.start": _Handler(self._start, SessionMessage),
-            "session.last": _Handler(self._last, SessionMessage),
-            "session.complete": _Handler(self._complete, SessionMessage),
-            "session.close": _Handler(self._close, SessionMessage),
-            "session.cancel": _Handler(self._cancel, SessionMessage),
-            "leaderboard.get": _Handler(self._get_board, Leaderboard),
-            "leaderboard.subscribe": _Handler(self._subscribe, Leaderboard),
-            "leaderboard.unsubscribe": _Handler(self._unsubscribe, Ok),
-            "ping": _Handler(self._ping, Pong),
+        self._handlers: dict[str, Callable[[Any, Any], Awaitable[Wire]]] = {
+            "auth.register": self._register,
+            "auth.login": self._log_in,
+            "auth.resume": self._resume,
+            "auth.refresh": self._refresh,
+            "auth.logout": self._log_out,
+            "user.me": self._me,
+            "user.password": self._change_password,
+            "user.delete": self._delete,
+            "logins.list": self._list_logins,
+            "logins.revoke": self._revoke_login,
+            "session.start": self._start,
+            "session.last": self._last,
+            "session.complete": self._complete,
+            "session.close": self._close,
+            "session.cancel": self._cancel,
+            "leaderboard.get": self._get_board,
+            "leaderboard.subscribe": self._subscribe,
+            "leaderboard.unsubscribe": self._unsubscribe,
+            "images.compare": self._compare,
+            "ping": self._ping,
         }
 
     async def perform(self, kind: str, caller: Caller | Visitor, data: Wire) -> Wire:
         """Do what a message of this type asks and give the data of the reply. Raises RequestError only."""
         try:
-            return await self._handlers[kind].run(caller, data)
+            result = await self._handlers[kind](caller, data)
         except Exception as error:
-            raise as_request_error(error, self._log) from None
+            refusal = as_request_error(error, self._log)
+            self._metrics.request(kind, refusal.code)
+            raise refusal from None
+        self._metrics.request(kind, "ok")
+        return result
 
     async def answer(self, kind: str, re: str | int, caller: Caller, data: Wire) -> bytes:
         """The same, as the text of the reply."""
         result = await self.perform(kind, caller, data)
-        return encode(self._handlers[kind].reply(re=re, data=result))  # type: ignore[call-arg]
+        return encode(EXCHANGES[kind].reply(re=re, data=result))  # type: ignore[call-arg]
 
     # Accounts
 
@@ -157,8 +171,7 @@ class Actions:
             raise as_request_error(error, self._log) from None
 
     async def _register(self, caller: Caller, data: RegisterData) -> AuthenticatedData:
-        player = await self._authentication.register(data)
-        return await self._authenticated(caller, await self._authentication.open(player))
+        return await self._authenticated(caller, await self._authentication.register_and_log_in(data))
 
     async def _log_in(self, caller: Caller | Visitor, data: LoginData) -> AuthenticatedData:
         return await self._authenticated(caller, await self._authentication.log_in(data))
@@ -167,7 +180,7 @@ class Actions:
         try:
             granted = await self._authentication.refresh(data.refresh_token)
         except RefreshTokenReused as reused:
-            self._end_sockets(reused.sid, "refresh token used twice")
+            self._hub.end_login(reused.sid, "refresh token used twice")
             raise RequestError(ErrorCode.TOKEN_REVOKED) from None
         return await self._authenticated(caller, granted)
 
@@ -193,15 +206,47 @@ class Actions:
         await self._authentication.log_out(login)
         if not isinstance(caller, Visitor):
             caller.become(None)
-        self._end_sockets(login.sid, "logged out")
+        self._hub.end_login(login.sid, "logged out")
         return OkData()
-
-    def _end_sockets(self, sid: UUID, reason: str) -> None:
-        for member in self._hub.of_login(sid):
-            member.close(CloseCode.UNAUTHENTICATED, reason)
 
     async def _me(self, caller: Caller | Visitor, _data: NoData) -> UserData:
         return user_data(_login_of(caller).player)
+
+    async def _change_password(self, caller: Caller | Visitor, data: PasswordData) -> OkData:
+        for sid in await self._authentication.change_password(_login_of(caller), data):
+            self._hub.end_login(sid, "the password was changed")
+        return OkData()
+
+    async def _delete(self, caller: Caller | Visitor, _data: NoData) -> OkData:
+        player = _login_of(caller).player
+        ladders = await self._authentication.delete(player)
+        await self._reader.take_off(player.number, ladders)
+        if not isinstance(caller, Visitor):
+            caller.become(None)
+        for member in self._hub.of_player(player.number):
+            member.close(CloseCode.UNAUTHENTICATED, "the account was deleted")
+        return OkData()
+
+    async def _list_logins(self, caller: Caller | Visitor, _data: NoData) -> LoginsData:
+        login = _login_of(caller)
+        logins = [
+            OpenLoginData(
+                id=str(one.sid),
+                created_at=one.created_at,
+                last_used_at=one.last_used_at,
+                current=one.sid == login.sid,
+            )
+            for one in await self._authentication.logins(login.player)
+        ]
+        return LoginsData(logins=logins)
+
+    async def _revoke_login(self, caller: Caller | Visitor, data: RevokeLoginData) -> OkData:
+        login = _login_of(caller)
+        sid = await self._authentication.revoke(login.player, data.id)
+        if sid == login.sid and not isinstance(caller, Visitor):
+            caller.become(None)
+        self._hub.end_login(sid, "the login was ended")
+        return OkData()
 
     # Sessions
 
@@ -226,6 +271,7 @@ class Actions:
         data = SessionData.of(outcome.state, replayed=outcome.replayed)
         if not outcome.replayed:
             self._tell_others(caller, number, data)
+            self._nodes.session_changed(number)
         return data
 
     def _tell_others(self, caller: Caller | Visitor, number: int, data: SessionData) -> None:
@@ -262,6 +308,12 @@ class Actions:
         caller.unfollow(board)
         return OkData()
 
+    # Drawings
+
+    async def _compare(self, caller: Caller | Visitor, data: CompareData) -> DistanceData:
+        _login_of(caller)
+        return DistanceData(distance=await self._drawings.distance(data.original_image, data.drawn_image))
+
     async def _ping(self, _caller: Caller | Visitor, _data: NoData) -> PongData:
         return PongData(server_time=self._clock())
 
@@ -275,6 +327,10 @@ def as_request_error(error: Exception, log: Log) -> RequestError:
             return RequestError(ErrorCode.UNAVAILABLE, retry_after_ms=RETRY_AFTER_MS)
         case PlayerUnknown():
             return RequestError(ErrorCode.UNAUTHENTICATED)
+        case ImageUnreadable():
+            return RequestError(ErrorCode.IMAGE_UNREADABLE)
+        case ImageTooLarge():
+            return RequestError(ErrorCode.TOO_LARGE)
         case UnknownBoard():
             return RequestError(ErrorCode.UNKNOWN_BOARD, f"There is no board named {str(error)!r}.")
     log.error("a request failed", exc_info=error)

@@ -6,13 +6,21 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID, uuid4
 
-from protocol.client_messages import LoginData, RegisterData
+from protocol.client_messages import LoginData, PasswordData, RegisterData
 from protocol.errors import ErrorCode, RequestError
 from server.clock import Clock
 from server.passwords import Passwords
 from server.tokens import REFRESH_TOKEN_LIFE, Tokens, hash_refresh_token, new_refresh_token
-from storage.accounts import Accounts, EmailTaken, Player, UsernameTaken
-from storage.logins import LoginRevoked, Logins, NewRefreshToken, RefreshTokenUnknown
+from storage.accounts import AccountGone, Accounts, EmailTaken, PasswordChanged, Player, UsernameTaken
+from storage.logins import (
+    LoginRefused,
+    LoginRevoked,
+    Logins,
+    LoginUnknown,
+    NewRefreshToken,
+    OpenLogin,
+    RefreshTokenUnknown,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +52,24 @@ class Authentication:
         self._clock = clock
 
     async def register(self, data: RegisterData) -> Player:
-        """Make an account."""
+        """Make an account, without a login."""
+        player, _ = await self._register(data)
+        return player
+
+    async def register_and_log_in(self, data: RegisterData) -> Granted:
+        """Make an account and open its first login."""
+        return await self._open(*await self._register(data))
+
+    async def _register(self, data: RegisterData) -> tuple[Player, str]:
         try:
             await self._accounts.check_free(data.email, data.username)
             password_hash = await self._passwords.hash(data.password)
-            return await self._accounts.register(uuid4(), data.email, data.username, password_hash, self._clock())
+            player = await self._accounts.register(uuid4(), data.email, data.username, password_hash, self._clock())
         except EmailTaken:
             raise RequestError(ErrorCode.EMAIL_TAKEN) from None
         except UsernameTaken:
             raise RequestError(ErrorCode.USERNAME_TAKEN) from None
+        return player, password_hash
 
     async def log_in(self, data: LoginData) -> Granted:
         """Check the credentials and open a login. An unknown email takes as long as a wrong password."""
@@ -61,13 +78,16 @@ class Authentication:
         matches = await self._passwords.check(data.password, found[1] if found else None)
         if found is None or not matches:
             raise RequestError(ErrorCode.INVALID_CREDENTIALS)
-        return await self.open(found[0])
+        return await self._open(*found)
 
-    async def open(self, player: Player) -> Granted:
-        """Open a login for a player who has just shown who they are."""
+    async def _open(self, player: Player, password_hash: str) -> Granted:
         sid = uuid4()
         refresh_token, kept = self._new_refresh_token()
-        await self._logins.open(sid, player.number, kept)
+        try:
+            await self._logins.open(sid, player.number, password_hash, kept)
+        except LoginRefused:
+            # The password was changed, or the account deleted, while this one was being checked.
+            raise RequestError(ErrorCode.INVALID_CREDENTIALS) from None
         return self._grant(player, sid, refresh_token)
 
     async def resume(self, token: str) -> Login:
@@ -101,6 +121,40 @@ class Authentication:
     async def log_out(self, login: Login) -> None:
         """End the login for good."""
         await self._logins.revoke(login.sid, self._clock())
+
+    async def logins(self, player: Player) -> list[OpenLogin]:
+        """Where the player is logged in, the newest first."""
+        return await self._logins.open_logins(player.number, self._clock())
+
+    async def revoke(self, player: Player, login_id: str) -> UUID:
+        """End one login of the player for good; gives its `sid`."""
+        try:
+            sid = UUID(login_id)
+            await self._logins.revoke_own(sid, player.number, self._clock())
+        except (ValueError, LoginUnknown):
+            raise RequestError(ErrorCode.NOT_FOUND, "You have no login of this id.") from None
+        return sid
+
+    async def change_password(self, login: Login, data: PasswordData) -> list[UUID]:
+        """Set another password; gives the `sid` of every other login of the player, which have ended by it."""
+        number = login.player.number
+        try:
+            old_hash = await self._accounts.password_hash(number)
+            if not await self._passwords.check(data.password, old_hash):
+                raise RequestError(ErrorCode.INVALID_CREDENTIALS, "The password is wrong.")
+            new_hash = await self._passwords.hash(data.new_password)
+            return await self._accounts.change_password(number, old_hash, new_hash, login.sid, self._clock())
+        except AccountGone:
+            raise RequestError(ErrorCode.TOKEN_REVOKED) from None
+        except PasswordChanged:
+            raise RequestError(ErrorCode.INVALID_CREDENTIALS, "The password was changed meanwhile.") from None
+
+    async def delete(self, player: Player) -> list[str]:
+        """Delete the account; gives the ladders that the player was on."""
+        try:
+            return await self._accounts.delete(player.number, self._clock())
+        except AccountGone:
+            raise RequestError(ErrorCode.TOKEN_REVOKED) from None
 
     def _grant(self, player: Player, sid: UUID, refresh_token: str) -> Granted:
         token, expires_at = self._tokens.issue(player.id, sid)

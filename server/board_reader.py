@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from game.ranking import Board
+from game.ranking import Board, Removal
 from game.standings import Row, Standings
 from protocol.server_messages import LeaderboardData, RankedEntryData
 from server.clock import Clock
 from server.names import Names
 from server.projection import Projection
-from storage.boards import Boards, LadderMissing, Window
+from storage.boards import Boards, LadderMissing, Places, Window
 from storage.postgres import StoreUnavailable
 
 #: Tries to read a ladder that Redis loses in between, or on which the caller's entry moves in between.
@@ -50,12 +51,19 @@ class BoardReader:
         """The stretch with a player's entry in its middle, or the top when it has none."""
         await self._projection.flush()
         for _ in range(_TRIES):
-            position = await self._position(board, number)
+            position = (await self.places(board, [number])).positions.get(number)
             place = Place(max(0, (position or 0) - limit // 2), limit)
             ladder, window = await self._window(board, place)
             if position is None or any(entry.number == number for entry in window.entries):
                 return leaderboard_data(board, await self._named(ladder, window), place)
         raise StoreUnavailable("the entry moved each time")
+
+    async def take_off(self, number: int, ladders: Collection[str]) -> None:
+        """Take a player, whose entries PostgreSQL has marked as removed, off the boards now rather than at the next
+        sweep."""
+        self._projection.put({ladder: [Removal(number)] for ladder in ladders})
+        self._names.forget(number)
+        await self._projection.flush()
 
     async def rebuild(self, ladder: str) -> None:
         """Make a ladder anew from PostgreSQL, under a new epoch."""
@@ -70,11 +78,12 @@ class BoardReader:
                 await self._projection.rebuild(ladder)
         raise StoreUnavailable("Redis loses what it is given")
 
-    async def _position(self, board: Board, number: int) -> int | None:
+    async def places(self, board: Board, numbers: Sequence[int]) -> Places:
+        """Where these players stand now."""
         for _ in range(_TRIES):
             ladder = board.ladder(self._clock())
             try:
-                return await self._boards.position(ladder, number)
+                return await self._boards.places(ladder, numbers)
             except LadderMissing:
                 await self._projection.rebuild(ladder)
         raise StoreUnavailable("Redis loses what it is given")

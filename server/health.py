@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
+from protocol.http_messages import StoreName
 from storage.boards import Boards
 from storage.ladders import Ladders
 from storage.postgres import StoreUnavailable
@@ -11,13 +14,15 @@ class Health:
     """Asks the stores."""
 
     def __init__(self, ladders: Ladders, boards: Boards) -> None:
-        self._ladders = ladders
-        self._boards = boards
+        self._checks: dict[StoreName, Callable[[], Awaitable[object]]] = {
+            "postgresql": ladders.deployment,
+            "redis": boards.ping,
+        }
 
-    async def down(self) -> list[str]:
+    async def down(self) -> list[StoreName]:
         """What does not answer now."""
-        down = []
-        for name, check in (("postgresql", self._ladders.deployment), ("redis", self._boards.ping)):
+        down: list[StoreName] = []
+        for name, check in self._checks.items():
             try:
                 await check()
             except StoreUnavailable:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,29 +13,38 @@ from aiohttp import web
 
 from protocol.client_messages import (
     CancelData,
+    CompareData,
     GetBoardData,
     LoginData,
     NoData,
+    PasswordData,
     RefreshData,
     RegisterData,
+    RevokeLoginData,
     ScoreData,
     StartData,
 )
 from protocol.codec import decode_data, encode_data
+from protocol.contracts import asyncapi, openapi
 from protocol.errors import ErrorCode, FieldProblem, RequestError
 from protocol.fields import Wire
-from protocol.http_messages import BoardRowData, TokensData, encode_http_error
+from protocol.http_messages import BoardRowData, HealthData, TokensData, encode_http_error
+from protocol.http_routes import ROUTES
+from protocol.reference import reference
 from protocol.server_messages import AuthenticatedData, LeaderboardData
 from server.actions import Actions, Visitor, as_request_error
 from server.auth import Login
 from server.health import Health
 from server.log import Log
+from server.metrics import CONTENT_TYPE, Metrics
 from server.origins import OriginPolicy
 
 T = TypeVar("T", bound=Wire)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 PAGES: Final = Path(__file__).parent.parent / "web"
+#: The JavaScript client, for the pages and for everybody else's.
+CLIENT: Final = Path(__file__).parent.parent / "client" / "js"
 _JSON: Final = "application/json"
 #: For requests that are being answered when the server stops. aiohttp waits this long up to three times.
 _SHUTDOWN_SECONDS: Final = 2.0
@@ -49,7 +59,7 @@ _SECURITY_HEADERS: Final = {
     "Cross-Origin-Opener-Policy": "same-origin",
 }
 _CORS_HEADERS: Final = {
-    "Access-Control-Allow-Methods": "GET, POST",
+    "Access-Control-Allow-Methods": "GET, POST, DELETE",
     "Access-Control-Allow-Headers": "Authorization, Content-Type, Idempotency-Key",
     "Access-Control-Max-Age": "600",
 }
@@ -64,18 +74,22 @@ class HttpEdge:
         identify: Callable[[str], Awaitable[Login]],
         emails: Callable[[list[int]], Awaitable[Mapping[int, str]]] | None,
         health: Health,
+        metrics: Metrics,
         origins: OriginPolicy,
         log: Log,
         *,
         max_body_bytes: int,
+        max_picture_bytes: int,
     ) -> None:
         self._actions = actions
         self._identify = identify
         self._emails = emails
         self._health = health
+        self._metrics = metrics
         self._origins = origins
         self._log = log
         self._max_body_bytes = max_body_bytes
+        self._max_picture_bytes = max_picture_bytes
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[Callable[[], asyncio.BaseProtocol]]:
@@ -91,26 +105,39 @@ class HttpEdge:
             await runner.cleanup()
 
     def _make_app(self) -> web.Application:
-        app = web.Application(middlewares=[self._around], client_max_size=self._max_body_bytes)
+        app = web.Application(middlewares=[self._around], client_max_size=self._max_picture_bytes)
+        serve: dict[str, Handler] = {
+            "register": self._register,
+            "log_in": self._log_in,
+            "refresh": self._refresh,
+            "log_out": self._log_out,
+            "me": self._me,
+            "change_password": self._change_password,
+            "delete_me": self._delete_me,
+            "list_logins": self._list_logins,
+            "revoke_login": self._revoke_login,
+            "last": self._last,
+            "start": self._start,
+            "complete": self._complete,
+            "close": self._close,
+            "cancel": self._cancel,
+            "leaderboard": self._leaderboard,
+            "compare": self._compare,
+            "live": self._live,
+            "ready": self._ready,
+            "openapi": self._document(openapi()),
+            "asyncapi": self._document(asyncapi()),
+            "docs": self._reference(),
+            "metrics": self._scrape,
+        }
+        app.add_routes([web.route(route.method, route.path, serve[route.operation]) for route in ROUTES])
         app.add_routes(
             [
-                web.post("/register", self._register),
-                web.post("/login", self._log_in),
-                web.post("/refresh", self._refresh),
-                web.post("/logout", self._log_out),
-                web.get("/api/users/me", self._me),
-                web.get("/api/sessions/last", self._last),
-                web.post("/api/sessions", self._start),
-                web.post("/api/sessions/last/complete", self._complete),
-                web.post("/api/sessions/last/close", self._close),
-                web.post("/api/sessions/last/cancel", self._cancel),
-                web.get("/api/leaderboard", self._leaderboard),
                 web.get("/ws", self._not_a_socket),
-                web.get("/healthz", self._live),
-                web.get("/readyz", self._ready),
                 web.get("/", self._page("index.html")),
                 web.get("/leaderboard", self._page("leaderboard.html")),
                 web.static("/static", PAGES),
+                web.static("/client", CLIENT),
             ]
         )
         return app
@@ -118,13 +145,13 @@ class HttpEdge:
     # Accounts
 
     async def _register(self, request: web.Request) -> web.Response:
-        return _json(await self._actions.register_only(await _body(request, RegisterData)), 201)
+        return _json(await self._actions.register_only(await self._body(request, RegisterData)), 201)
 
     async def _log_in(self, request: web.Request) -> web.Response:
-        return await self._tokens("auth.login", await _body(request, LoginData))
+        return await self._tokens("auth.login", await self._body(request, LoginData))
 
     async def _refresh(self, request: web.Request) -> web.Response:
-        return await self._tokens("auth.refresh", await _body(request, RefreshData))
+        return await self._tokens("auth.refresh", await self._body(request, RefreshData))
 
     async def _tokens(self, kind: str, data: Wire) -> web.Response:
         granted = await self._actions.perform(kind, Visitor(None), data)
@@ -136,11 +163,28 @@ class HttpEdge:
         return _json(tokens)
 
     async def _log_out(self, request: web.Request) -> web.Response:
-        await self._as_player("auth.logout", request, await _body(request, NoData))
+        await self._as_player("auth.logout", request, await self._body(request, NoData))
         return web.Response(status=204)
 
     async def _me(self, request: web.Request) -> web.Response:
         return _json(await self._as_player("user.me", request, NoData()))
+
+    async def _change_password(self, request: web.Request) -> web.Response:
+        await self._as_player("user.password", request, await self._body(request, PasswordData))
+        return web.Response(status=204)
+
+    async def _delete_me(self, request: web.Request) -> web.Response:
+        await self._as_player("user.delete", request, await self._body(request, NoData))
+        return web.Response(status=204)
+
+    async def _list_logins(self, request: web.Request) -> web.Response:
+        return _json(await self._as_player("logins.list", request, NoData()))
+
+    async def _revoke_login(self, request: web.Request) -> web.Response:
+        await self._body(request, NoData)
+        login = decode_data(RevokeLoginData, b"", id=request.match_info["id"])
+        await self._as_player("logins.revoke", request, login)
+        return web.Response(status=204)
 
     # Sessions
 
@@ -148,16 +192,16 @@ class HttpEdge:
         return _json(await self._as_player("session.last", request, NoData()))
 
     async def _start(self, request: web.Request) -> web.Response:
-        return _json(await self._as_player("session.start", request, await _keyed_body(request, StartData)), 201)
+        return _json(await self._as_player("session.start", request, await self._keyed_body(request, StartData)), 201)
 
     async def _complete(self, request: web.Request) -> web.Response:
-        return _json(await self._as_player("session.complete", request, await _keyed_body(request, ScoreData)))
+        return _json(await self._as_player("session.complete", request, await self._keyed_body(request, ScoreData)))
 
     async def _close(self, request: web.Request) -> web.Response:
-        return _json(await self._as_player("session.close", request, await _keyed_body(request, ScoreData)))
+        return _json(await self._as_player("session.close", request, await self._keyed_body(request, ScoreData)))
 
     async def _cancel(self, request: web.Request) -> web.Response:
-        return _json(await self._as_player("session.cancel", request, await _keyed_body(request, CancelData)))
+        return _json(await self._as_player("session.cancel", request, await self._keyed_body(request, CancelData)))
 
     # Boards
 
@@ -184,20 +228,48 @@ class HttpEdge:
         }
         return web.json_response({position: row.model_dump(mode="json") for position, row in rows.items()})
 
-    # Health and pages
+    # Drawings
+
+    async def _compare(self, request: web.Request) -> web.Response:
+        # Who is not a player does not get to send pictures.
+        visitor = await self._player(request)
+        data = await self._body(request, CompareData, at_most=self._max_picture_bytes)
+        return _json(await self._actions.perform("images.compare", visitor, data))
+
+    # Health, contracts and pages
 
     async def _live(self, _request: web.Request) -> web.Response:
-        return web.json_response({"status": "live"})
+        return _json(HealthData(status="live"))
 
     async def _ready(self, _request: web.Request) -> web.Response:
         down = await self._health.down()
         if down:
-            return web.json_response({"status": "not ready", "down": down}, status=503)
-        return web.json_response({"status": "ready"})
+            return _json(HealthData(status="not ready", down=down), 503)
+        return _json(HealthData(status="ready"))
+
+    async def _scrape(self, _request: web.Request) -> web.Response:
+        return web.Response(body=self._metrics.text(), headers={"Content-Type": CONTENT_TYPE})
 
     async def _not_a_socket(self, _request: web.Request) -> web.Response:
         error = RequestError(ErrorCode.UPGRADE_REQUIRED)
         return _error(error, {"Upgrade": "websocket", "Connection": "Upgrade"})
+
+    def _document(self, contract: dict[str, Any]) -> Handler:
+        text = json.dumps(contract, ensure_ascii=False)
+
+        async def serve(_request: web.Request) -> web.Response:
+            # A contract is for everybody: a tool on another page may read it.
+            return web.json_response(text=text, headers={"Access-Control-Allow-Origin": "*"})
+
+        return serve
+
+    def _reference(self) -> Handler:
+        text = reference()
+
+        async def serve(_request: web.Request) -> web.Response:
+            return web.Response(text=text, content_type="text/html", headers={"Cache-Control": "no-cache"})
+
+        return serve
 
     def _page(self, name: str) -> Handler:
         async def serve(_request: web.Request) -> web.StreamResponse:
@@ -211,11 +283,29 @@ class HttpEdge:
         authorization = request.headers.get("Authorization")
         return Visitor(None if authorization is None else await self._identify(authorization))
 
-    async def _as_player(self, kind: str, request: web.Request, data: Wire) -> Wire:
+    async def _player(self, request: web.Request) -> Visitor:
         visitor = await self._visitor(request)
         if visitor.login is None:
             raise RequestError(ErrorCode.UNAUTHENTICATED)
-        return await self._actions.perform(kind, visitor, data)
+        return visitor
+
+    async def _as_player(self, kind: str, request: web.Request, data: Wire) -> Wire:
+        return await self._actions.perform(kind, await self._player(request), data)
+
+    async def _body(self, request: web.Request, model: type[T], /, at_most: int | None = None, **more: Any) -> T:
+        most = self._max_body_bytes if at_most is None else at_most
+        if (request.content_length or 0) > most:
+            raise RequestError(ErrorCode.TOO_LARGE)
+        body = await request.read()
+        if len(body) > most:
+            raise RequestError(ErrorCode.TOO_LARGE)
+        if body and request.content_type != _JSON:
+            raise RequestError(ErrorCode.UNSUPPORTED_MEDIA_TYPE)
+        return decode_data(model, body, **more)
+
+    async def _keyed_body(self, request: web.Request, model: type[T]) -> T:
+        key = request.headers.get("Idempotency-Key")
+        return await self._body(request, model) if key is None else await self._body(request, model, key=key)
 
     @web.middleware
     async def _around(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -244,18 +334,6 @@ class HttpEdge:
         if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
             return web.Response(status=204)
         return None
-
-
-async def _body(request: web.Request, model: type[T], /, **more: Any) -> T:
-    body = await request.read()
-    if body and request.content_type != _JSON:
-        raise RequestError(ErrorCode.UNSUPPORTED_MEDIA_TYPE)
-    return decode_data(model, body, **more)
-
-
-async def _keyed_body(request: web.Request, model: type[T]) -> T:
-    key = request.headers.get("Idempotency-Key")
-    return await _body(request, model) if key is None else await _body(request, model, key=key)
 
 
 def _query(request: web.Request, model: type[T]) -> T:

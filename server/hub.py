@@ -50,6 +50,11 @@ class Hub:
     def __len__(self) -> int:
         return len(self._members)
 
+    def count(self) -> tuple[int, int]:
+        """Sockets of players, and of spectators."""
+        players = sum(map(len, self._by_number.values()))
+        return players, len(self._members) - players
+
     def add(self, member: Member) -> None:
         """A socket has opened, with or without a login."""
         self._members.add(member)
@@ -85,6 +90,11 @@ class Hub:
     def of_login(self, sid: UUID) -> tuple[Member, ...]:
         """The sockets that were opened with one login."""
         return tuple(self._by_sid.get(sid, ()))
+
+    def end_login(self, sid: UUID, reason: str) -> None:
+        """The login has ended: its sockets are closed."""
+        for member in self.of_login(sid):
+            member.close(CloseCode.UNAUTHENTICATED, reason)
 
     def _index(self, member: Member, login: Login | None) -> None:
         if login is not None:

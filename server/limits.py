@@ -10,6 +10,8 @@ from typing import Final
 #: lost connection, some dozens at once.
 MESSAGES_PER_SECOND: Final = 200.0
 MESSAGES_AT_ONCE: Final = 400.0
+#: A longer message counts as so many as it has pieces of this size, since reading it costs the more.
+BYTES_OF_ONE_MESSAGE: Final = 16 * 1024
 #: Refusals that a socket may collect at once, and a second in the long run, before it is closed: a client that heeds
 #: `retryAfterMs` collects none. Not a count of refusals in a row: with a new token each 5 ms even a flood has an answer
 #: among them now and then.
@@ -33,14 +35,14 @@ class TokenBucket:
         """A bucket that nothing was taken from yet."""
         return cls(rate, burst, burst, now)
 
-    def take(self, now: float) -> float:
-        """Take one token: 0, or the seconds after which there will be one."""
+    def take(self, now: float, tokens: float = 1) -> float:
+        """Take tokens, no more than `burst`: 0, or the seconds after which there will be enough."""
         self.tokens = min(self.burst, self.tokens + max(0.0, now - self.updated_at) * self.rate)
         self.updated_at = now
-        if self.tokens >= 1:
-            self.tokens -= 1
+        if self.tokens >= tokens:
+            self.tokens -= tokens
             return 0.0
-        return (1 - self.tokens) / self.rate
+        return (tokens - self.tokens) / self.rate
 
 
 def milliseconds(seconds: float) -> int:

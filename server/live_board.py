@@ -57,13 +57,16 @@ class LiveBoards:
         *,
         hertz: float,
         frame: Callable[[bytes], bytes],
+        changed: Callable[[Board], None] = lambda _board: None,
     ) -> None:
+        """`changed` is told after subscribers were sent another state of a board."""
         self._reader = reader
         self._changes = changes
         self._clock = clock
         self._log = log
         self._interval = 1 / hertz
         self._frame = frame
+        self._changed = changed
         self._live: dict[Board, _Live] = {}
         self._loading: dict[Board, asyncio.Lock] = {}
 
@@ -89,6 +92,10 @@ class LiveBoards:
                 del live.groups[limit]
         if not live.groups:
             del self._live[board]
+
+    def look_at_all(self) -> None:
+        """Changes may have been missed: every board that somebody follows is read anew."""
+        self._changes.add([live.standings.ladder for live in self._live.values()])
 
     def full_frame(self, board: Board, limit: int) -> bytes | None:
         """The state that subscribers of this limit hold now; None when nobody follows the board."""
@@ -152,6 +159,7 @@ class LiveBoards:
             assert frame is not None  # noqa: S101
             for subscriber in group:
                 subscriber.push_board(board, frame)
+        self._changed(board)
 
     def _delta_frame(self, board: Board, before: Standings, after: Standings, limit: int) -> bytes:
         changed = difference(before.top(limit), after.top(limit))

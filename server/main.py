@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Collection, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Any, Final, TextIO
@@ -19,16 +19,22 @@ from server.auth import Authentication
 from server.board_reader import BoardReader
 from server.changes import ChangedLadders
 from server.clock import utc_now
+from server.deepai import DeepAi
 from server.door import Doorman
+from server.drawing import Drawings, Workshop
 from server.health import Health
 from server.http import HttpEdge
 from server.hub import Hub
 from server.live_board import LiveBoards
 from server.log import Log
+from server.metrics import Metrics
 from server.names import Names
+from server.nodes import OtherNodes
 from server.origins import OriginPolicy
+from server.own_places import OwnPlaces
 from server.passwords import Passwords
 from server.projection import Projection
+from server.revocations import Revocations
 from server.secret import kept_secret
 from server.sessions import Sessions
 from server.settings import SettingError, Settings, parse_settings
@@ -42,6 +48,7 @@ from storage.data_folder import EmbeddedStoresError
 from storage.embedded import EmbeddedStores
 from storage.ladders import Ladders
 from storage.logins import Logins
+from storage.notices import Notices
 from storage.postgres import Postgres, StoreUnavailable
 from storage.schema import SchemaError, prepare_schema
 from storage.sessions import SessionStore
@@ -51,8 +58,10 @@ EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
 EXIT_CANNOT_START: Final = 2
 
-#: Bytes of one message or HTTP body. The largest of today's requests has some hundred.
+#: Bytes of one message or HTTP body. The largest without a picture has some hundred.
 MAX_MESSAGE_BYTES: Final = 64 * 1024
+#: The same for players, who send two pictures in base64: a canvas of 2,000 x 2,000 pixels is well below 1 MB as PNG.
+MAX_PLAYER_MESSAGE_BYTES: Final = 4 * 1024 * 1024
 #: Seconds for requests under way to be answered and for clients to say goodbye.
 DRAIN_SECONDS: Final = 8.0
 #: Connections to PostgreSQL. One statement at a time commits; the second one is there while a broken one is replaced.
@@ -89,16 +98,26 @@ async def serve(settings: Settings, log: Log, output: TextIO) -> int:
 
     async with AsyncExitStack() as stack:
         database_url, redis_url = await _stores(settings, log, stack)
-        postgres, boards = await _connect(settings, database_url, redis_url, stack)
+        postgres, boards, notices = await _connect(settings, database_url, redis_url, stack)
 
         accounts, logins, ladders = Accounts(postgres), Logins(postgres), Ladders(postgres)
         # Connections of their own, so that no login storm stands between an action and its commit.
         commits = Commits(await _pool(database_url, stack, connections=COMMIT_CONNECTIONS))
         changes = ChangedLadders()
-        projection = Projection(boards, ladders, utc_now, log, changes)
+        hub = Hub()
+
+        def changed_here(ladders: Collection[str]) -> None:
+            changes.add(ladders)
+            nodes.ladders_changed(ladders)
+
+        projection = Projection(boards, ladders, utc_now, log, changed_here)
         reader = BoardReader(boards, projection, Names(accounts), utc_now)
-        live = LiveBoards(reader, changes, utc_now, log, hertz=settings.board_hz, frame=text_frame)
-        sessions = Sessions(SessionStore(postgres), commits, utc_now, projection.put)
+        places = OwnPlaces(reader)
+        live = LiveBoards(reader, changes, utc_now, log, hertz=settings.board_hz, frame=text_frame, changed=places.mark)
+        metrics = Metrics()
+        metrics.watch(hub.count, lambda: projection.behind)
+        sessions = Sessions(SessionStore(postgres), commits, utc_now, projection.put, metrics.commit)
+        nodes = OtherNodes(notices, hub, sessions, log, changed=changes.add, missed=live.look_at_all)
 
         passwords = Passwords(settings.bcrypt_cost)
         stack.callback(passwords.close)
@@ -106,27 +125,30 @@ async def serve(settings: Settings, log: Log, output: TextIO) -> int:
         tokens = Tokens(secret, timedelta(seconds=settings.token_seconds), utc_now)
         authentication = Authentication(accounts, logins, passwords, tokens, utc_now)
 
-        hub = Hub()
+        drawings = _drawings(settings, log, stack)
         rules = Rules(settings.stages, settings.max_stage_score)
-        actions = Actions(rules, authentication, sessions, reader, live, hub, utc_now, log)
+        actions = Actions(rules, authentication, sessions, reader, live, drawings, hub, nodes, metrics, utc_now, log)
         limits = LimitsData(
             max_message_bytes=MAX_MESSAGE_BYTES,
+            max_player_message_bytes=MAX_PLAYER_MESSAGE_BYTES,
             max_stage_score=settings.max_stage_score,
             stages=settings.stages,
             board_hz=settings.board_hz,
             idle_seconds=IDLE_SECONDS,
             ping_seconds=PING_SECONDS,
         )
-        around = Surroundings(actions, live, hub, utc_now, log, f"braingame/{VERSION}", limits, settings.limits)
+        around = Surroundings(actions, live, places, hub, utc_now, log, f"braingame/{VERSION}", limits, settings.limits)
         origins = OriginPolicy(settings.origins)
         edge = HttpEdge(
             actions,
             authentication.identify,
             accounts.emails if settings.leaderboard_emails == "all" else None,
             Health(ladders, boards),
+            metrics,
             origins,
             log,
             max_body_bytes=MAX_MESSAGE_BYTES,
+            max_picture_bytes=MAX_PLAYER_MESSAGE_BYTES,
         )
 
         try:
@@ -140,6 +162,10 @@ async def serve(settings: Settings, log: Log, output: TextIO) -> int:
                 ("projection", projection.run()),
                 ("sweep", projection.sweep_for_ever()),
                 ("live boards", live.run()),
+                ("own places", places.run()),
+                ("notices out", nodes.tell()),
+                ("notices in", nodes.hear()),
+                ("revocations", Revocations(logins, hub, utc_now).run()),
             )
         ]
 
@@ -173,7 +199,7 @@ async def _stores(settings: Settings, log: Log, stack: AsyncExitStack) -> tuple[
 
 async def _connect(
     settings: Settings, database_url: str, redis_url: str, stack: AsyncExitStack
-) -> tuple[Postgres, Boards]:
+) -> tuple[Postgres, Boards, Notices]:
     try:
         await prepare_schema(database_url, migrate=settings.migrates)
         postgres = await _pool(database_url, stack, connections=CONNECTIONS)
@@ -186,11 +212,23 @@ async def _connect(
         boards = Boards.connect(redis_url, str(deployment))
         stack.push_async_callback(boards.close)
         await boards.ping()
+        notices = Notices.connect(redis_url, str(deployment))
+        stack.push_async_callback(notices.close)
     except StoreUnavailable as error:
         raise CannotStart(f"REDIS_URL: {_first_line(error)}") from None
     except ValueError as error:
         raise CannotStart(f"REDIS_URL: {_first_line(error)}") from None
-    return postgres, boards
+    return postgres, boards, notices
+
+
+def _drawings(settings: Settings, log: Log, stack: AsyncExitStack) -> Drawings:
+    workshop = Workshop()
+    stack.callback(workshop.close)
+    if settings.deepai_key is None:
+        return workshop
+    remote = DeepAi(settings.deepai_url, settings.deepai_key, workshop, log)
+    stack.push_async_callback(remote.close)
+    return remote
 
 
 async def _pool(database_url: str, stack: AsyncExitStack, connections: int) -> Postgres:

@@ -32,3 +32,7 @@ class Names:
         while len(self._names) > MAX_CACHED:
             self._names.popitem(last=False)
         return found
+
+    def forget(self, number: int) -> None:
+        """The player has deleted the account."""
+        self._names.pop(number, None)

@@ -8,11 +8,11 @@ a crash between commit and projection, a Redis that was away, was emptied, or lo
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Final
 
-from game.ranking import BOARDS, Entry, better, has_period
-from server.changes import ChangedLadders
+from game.ranking import BOARDS, Entry, Removal, has_period, prevailing
 from server.clock import Clock
 from server.log import Log
 from storage.boards import Boards
@@ -26,28 +26,35 @@ FLUSH_SECONDS: Final = 0.25
 
 class Projection:
     """Two tasks, `run` and `sweep_for_ever`, which their owner starts and cancels. Ladders that have changed in
-    Redis are added to `changes`."""
+    Redis are named to `changed`."""
 
-    def __init__(self, boards: Boards, ladders: Ladders, clock: Clock, log: Log, changes: ChangedLadders) -> None:
+    def __init__(
+        self, boards: Boards, ladders: Ladders, clock: Clock, log: Log, changed: Callable[[Collection[str]], None]
+    ) -> None:
         self._boards = boards
         self._ladders = ladders
         self._clock = clock
         self._log = log
-        self._changes = changes
-        self._pending: dict[str, dict[int, Entry]] = {}
+        self._changed = changed
+        self._pending: dict[str, dict[int, Entry | Removal]] = {}
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
         self._rebuilding: dict[str, asyncio.Lock] = {}
         self._healthy = True
 
-    def put(self, entries: dict[str, list[Entry]]) -> None:
-        """Entries that were just committed."""
+    @property
+    def behind(self) -> bool:
+        """Whether the boards may lack what is committed, because a store did not answer."""
+        return not self._healthy
+
+    def put(self, entries: Mapping[str, Sequence[Entry | Removal]]) -> None:
+        """Entries and removals that were just committed."""
         for ladder, improved in entries.items():
             held = self._pending.setdefault(ladder, {})
             for entry in improved:
                 before = held.get(entry.number)
-                held[entry.number] = entry if before is None else better(before, entry)
+                held[entry.number] = entry if before is None else prevailing(before, entry)
         self._idle.clear()
         self._wake.set()
 
@@ -99,7 +106,7 @@ class Projection:
                 async for chunk in self._ladders.changes(min(known), horizon):
                     # A ladder of the past that Redis has forgotten stays forgotten until somebody asks for it.
                     changed, _ = await self._boards.apply(chunk)
-                    self._changes.add(changed)
+                    self._changed(changed)
                 await self._boards.advance([ladder for ladder in ladders if ladder not in missing], horizon)
         if not self._healthy:
             self._healthy = True
@@ -116,16 +123,18 @@ class Projection:
                 horizon = await self._ladders.horizon()
                 entries = self._ladders.entries(ladder)
                 await self._boards.rebuild(ladder, horizon, entries, has_period=has_period(ladder))
-                self._changes.add([ladder])
+                self._changed([ladder])
         finally:
             self._rebuilding.pop(ladder, None)
 
-    async def _apply(self, entries: dict[str, list[Entry]]) -> None:
+    async def _apply(self, entries: Mapping[str, Sequence[Entry | Removal]]) -> None:
         changed, missing = await self._boards.apply(entries)
-        self._changes.add(changed)
+        self._changed(changed)
         for ladder in missing:
-            # The entries are committed, so the rebuild brings them along.
-            await self.rebuild(ladder)
+            # The entries are committed, so the rebuild brings them along. A removal alone, perhaps from each day of a
+            # year, is no reason for one.
+            if any(isinstance(entry, Entry) for entry in entries[ladder]):
+                await self.rebuild(ladder)
 
     def _current_ladders(self) -> set[str]:
         # Those of a moment ago too: at midnight the last entries of a day may still be on their way.

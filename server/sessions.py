@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -50,16 +50,29 @@ class Sessions:
     that was just read.
     """
 
-    def __init__(self, store: SessionStore, commits: Commits, clock: Clock, improved: Improved) -> None:
+    def __init__(
+        self,
+        store: SessionStore,
+        commits: Commits,
+        clock: Clock,
+        improved: Improved,
+        committed: Callable[[float], None] = lambda _seconds: None,
+    ) -> None:
+        """`committed` is told how long each commit took, in seconds."""
         self._store = store
         self._commits = commits
         self._clock = clock
         self._improved = improved
+        self._committed = committed
         self._players: OrderedDict[int, _Player] = OrderedDict()
 
     async def last(self, number: int) -> PlayerState:
         """The player's committed state, read afresh."""
         return await self._store.state(number)
+
+    async def last_of(self, numbers: Collection[int]) -> dict[int, PlayerState]:
+        """The committed states of several players, read afresh."""
+        return await self._store.states(numbers)
 
     async def act(self, number: int, command: Command, key: str | None) -> Outcome:
         """Apply a command; returns after it is durable. Raises RequestError (`no_session`, `session_not_active`,
@@ -95,7 +108,11 @@ class Sessions:
                     return _replay(event, command, replayed=key is not None)
                 raise _refused(state, base)
             change = Change(number, command.action, _score_of(command), state, now, own_key)
-            outcome = await self._commits.commit(change)
+            begun = loop.time()
+            try:
+                outcome = await self._commits.commit(change)
+            finally:
+                self._committed(loop.time() - begun)
             match outcome:
                 case Applied(ladders):
                     player.state = state

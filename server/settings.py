@@ -13,6 +13,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, Settin
 from storage.boards import MAX_TOTAL_SCORE
 
 MIN_SECRET_BYTES: Final = 32
+#: Where DeepAI documents its image-similarity API to be.
+DEFAULT_DEEPAI_URL: Final = "https://api.deepai.org/api/image-similarity"
 #: Variables without the prefix BRAINGAME_, because other tools set them.
 _UNPREFIXED: Final = {"database_url": "DATABASE_URL", "redis_url": "REDIS_URL"}
 
@@ -67,6 +69,10 @@ class Settings(BaseSettings):
     """Limits on the rate of messages; off for load tests."""
     scoring: Literal["reported"] = "reported"
     """Who scores a stage: the client reports."""
+    deepai_key: str | None = None
+    """Key for DeepAI's image-similarity API, which then compares drawings; without it the server does."""
+    deepai_url: Annotated[str, Field(pattern="^https?://")] = DEFAULT_DEEPAI_URL
+    """Where that API is."""
     migrate: bool | None = None
     """Carry an older schema forward at the start; by default only that of the embedded store."""
     leaderboard_emails: Literal["own", "all"] = "own"

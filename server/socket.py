@@ -36,6 +36,7 @@ from server.auth import Login
 from server.clock import Clock
 from server.hub import Hub
 from server.limits import (
+    BYTES_OF_ONE_MESSAGE,
     MALFORMED_BEFORE_CLOSE,
     MESSAGES_AT_ONCE,
     MESSAGES_PER_SECOND,
@@ -46,6 +47,7 @@ from server.limits import (
 )
 from server.live_board import LiveBoards
 from server.log import Log
+from server.own_places import OwnPlaces
 
 #: Seconds in which a socket has to say what it is for.
 IDLE_SECONDS: Final = 15.0
@@ -61,8 +63,9 @@ EXPIRY_NOTICE_SECONDS: Final = 60.0
 RECONNECT_SPREAD_MS: Final = (200, 2000)
 #: Bytes that wait for a slow reader before it is left out of the deltas: some dozens of them.
 _HIGH_WATER: Final = 64 * 1024
-#: Messages that wait for their turn before no more is read from the network.
+#: Messages that wait for their turn before no more is read from the network, and their bytes.
 _INBOX_FULL: Final = 32
+_INBOX_FULL_BYTES: Final = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,7 @@ class Surroundings:
 
     actions: Actions
     live: LiveBoards
+    places: OwnPlaces
     hub: Hub
     clock: Clock
     log: Log
@@ -101,7 +105,8 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._following: dict[Board, int] = {}
         self._behind: set[Board] = set()
-        self._inbox: deque[ClientMessage | UndecodableError] = deque()
+        self._inbox: deque[tuple[ClientMessage | UndecodableError, int]] = deque()
+        self._inbox_bytes = 0
         self._fragments: list[bytes] = []
         self._worker: asyncio.Task[None] | None = None
         self._room: asyncio.Future[None] | None = None
@@ -124,6 +129,7 @@ class Connection(asyncio.Protocol):
         """Take over the transport after the handshake and say welcome."""
         self._transport.set_write_buffer_limits(high=_HIGH_WATER)
         self.login = login
+        self._watch_size()
         self._around.hub.add(self)
         welcome = WelcomeData(
             server=self._around.server,
@@ -171,6 +177,7 @@ class Connection(asyncio.Protocol):
             self._worker.cancel()
         for board in self._following:
             self._around.live.unsubscribe(self, board)
+            self._around.places.unfollow(self, board)
         self._following.clear()
         self._around.hub.remove(self)
 
@@ -199,15 +206,17 @@ class Connection(asyncio.Protocol):
             text = b"".join(self._fragments)
             self._fragments.clear()
         try:
-            self._inbox.append(decode(text))
+            request: ClientMessage | UndecodableError = decode(text)
         except UndecodableError as error:
             try:
                 text.decode()
             except UnicodeDecodeError:
                 self.close(CloseCode.NOT_UTF8, "not UTF-8")
                 return
-            self._inbox.append(error)
-        if len(self._inbox) >= _INBOX_FULL:
+            request = error
+        self._inbox.append((request, len(text)))
+        self._inbox_bytes += len(text)
+        if self._inbox_is_full():
             self._transport.pause_reading()
         if self._worker is None:
             self._worker = self._loop.create_task(self._work())
@@ -219,12 +228,14 @@ class Connection(asyncio.Protocol):
         there is nothing left; the next message starts a new one."""
         try:
             while self._inbox and not self._closing:
-                await self._answer(self._inbox.popleft())
+                request, size = self._inbox.popleft()
+                await self._answer(request, size)
+                self._inbox_bytes -= size
                 if self._congested:
                     # Who does not read its replies gets no more of them: memory stays bounded.
                     self._room = self._loop.create_future()
                     await self._room
-                if len(self._inbox) < _INBOX_FULL and not self._transport.is_reading():
+                if not self._inbox_is_full() and not self._transport.is_reading():
                     self._transport.resume_reading()
         except Exception:
             self._around.log.exception("a connection failed", connection=self.id)
@@ -234,9 +245,13 @@ class Connection(asyncio.Protocol):
         if self._draining:
             self.close(CloseCode.GOING_AWAY, "the server stops")
 
-    async def _answer(self, request: ClientMessage | UndecodableError) -> None:
+    def _inbox_is_full(self) -> bool:
+        return len(self._inbox) >= _INBOX_FULL or self._inbox_bytes >= _INBOX_FULL_BYTES
+
+    async def _answer(self, request: ClientMessage | UndecodableError, size: int) -> None:
         # Before anything else, or what is not understood would be a way around the limits.
-        wait = self._bucket.take(self._loop.time()) if self._around.rate_limited else 0.0
+        cost = 1 + size // BYTES_OF_ONE_MESSAGE
+        wait = self._bucket.take(self._loop.time(), cost) if self._around.rate_limited else 0.0
         if wait:
             re = request.re if isinstance(request, UndecodableError) else request.id
             self._send(encode_error(re, RequestError(ErrorCode.RATE_LIMITED, retry_after_ms=milliseconds(wait))))
@@ -263,6 +278,9 @@ class Connection(asyncio.Protocol):
         """The socket belongs to this login from now on; None makes it a spectator's."""
         before, self.login = self.login, login
         self._around.hub.changed_login(self, before)
+        self._watch_size()
+        for board in self._following:
+            self._watch_place(board)
         self._watch_expiry()
         self._watch_purpose()
 
@@ -271,12 +289,14 @@ class Connection(asyncio.Protocol):
         self._following[board] = limit
         # Its reply is a full state.
         self._behind.discard(board)
+        self._watch_place(board)
         self._watch_purpose()
 
     def unfollow(self, board: Board) -> None:
         """The socket follows the board no more."""
         self._following.pop(board, None)
         self._behind.discard(board)
+        self._around.places.unfollow(self, board)
         self._watch_purpose()
 
     def push(self, payload: bytes) -> None:
@@ -289,6 +309,13 @@ class Connection(asyncio.Protocol):
             self._behind.add(board)
         elif not self._closing:
             self._transport.write(frame)
+
+    def push_place(self, payload: bytes) -> bool:
+        """Send the player's own place; False for a slow reader, who is told when it has caught up."""
+        if self._congested:
+            return False
+        self._send(payload)
+        return True
 
     def drain(self) -> None:
         """The server stops: answer what was asked, then close."""
@@ -345,6 +372,8 @@ class Connection(asyncio.Protocol):
         if self._stuck_timer is not None:
             self._stuck_timer.cancel()
         behind, self._behind = self._behind, set()
+        for board in self._following:
+            self._around.places.mark(board)
         for board in behind:
             if self._congested:
                 self._behind.add(board)
@@ -381,6 +410,17 @@ class Connection(asyncio.Protocol):
             self._idle_timer = self._loop.call_later(
                 IDLE_SECONDS, self.close, CloseCode.IDLE, "neither authenticated nor subscribed"
             )
+
+    def _watch_size(self) -> None:
+        limits = self._around.limits
+        most = limits.max_message_bytes if self.login is None else limits.max_player_message_bytes
+        self._protocol.max_message_size = most
+
+    def _watch_place(self, board: Board) -> None:
+        if self.login is None:
+            self._around.places.unfollow(self, board)
+        else:
+            self._around.places.follow(self, board, self.login.player.number)
 
     def _watch_expiry(self) -> None:
         if self._expiry_timer is not None:

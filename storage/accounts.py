@@ -34,6 +34,14 @@ class UsernameTaken(Exception):
     """Somebody has this username, in whatever case."""
 
 
+class AccountGone(Exception):
+    """The account was deleted."""
+
+
+class PasswordChanged(Exception):
+    """The password is another one by now."""
+
+
 # The counter's row is locked until the end of the transaction, so numbers are given out one after the other, and a
 # registration that fails leaves no gap.
 _REGISTER: Final = """
@@ -55,9 +63,30 @@ _TAKEN: Final = """
 
 _BY_EMAIL: Final = "SELECT number, id, email, username, password_hash FROM players WHERE email_key = $1"
 
-_NAMES: Final = "SELECT number, username FROM players WHERE number = ANY($1::bigint[])"
+_NAMES: Final = "SELECT number, username FROM players WHERE number = ANY($1::bigint[]) AND deleted_at IS NULL"
 
-_EMAILS: Final = "SELECT number, email FROM players WHERE number = ANY($1::bigint[])"
+_EMAILS: Final = "SELECT number, email FROM players WHERE number = ANY($1::bigint[]) AND deleted_at IS NULL"
+
+_PASSWORD_HASH: Final = "SELECT password_hash FROM players WHERE number = $1 AND deleted_at IS NULL"
+
+_CHANGE_PASSWORD: Final = "UPDATE players SET password_hash = $3 WHERE number = $1 AND password_hash = $2"
+# After the row of the player is locked, so that a login that is being opened with the old password is seen here.
+_REVOKE_OTHERS: Final = """
+    UPDATE logins SET revoked_at = $3 WHERE number = $1 AND sid <> $2 AND revoked_at IS NULL RETURNING sid
+"""
+
+_FORGET_PERSON: Final = """
+    UPDATE players
+    SET email = NULL, email_key = NULL, username = NULL, username_key = NULL, password_hash = NULL, deleted_at = $2
+    WHERE number = $1 AND deleted_at IS NULL
+"""
+_REVOKE_ALL: Final = "UPDATE logins SET revoked_at = $2 WHERE number = $1 AND revoked_at IS NULL"
+_DROP_REFRESH_TOKENS: Final = "DELETE FROM refresh_tokens WHERE sid IN (SELECT sid FROM logins WHERE number = $1)"
+# Waits for an action that is being committed; the next one finds no row to build on.
+_CLOSE_SESSION_ROW: Final = "DELETE FROM sessions WHERE number = $1"
+_TAKE_OFF: Final = """
+    UPDATE ladder_entries SET removed = true, changed_by = pg_current_xact_id() WHERE number = $1 RETURNING ladder
+"""
 
 
 def without_case(text: str) -> str:
@@ -122,3 +151,41 @@ class Accounts:
     async def emails(self, numbers: Collection[int]) -> dict[int, str]:
         """Emails by registration number, for an operator who has decided to show them."""
         return {row["number"]: row["email"] for row in await self._postgres.fetch(_EMAILS, list(numbers))}
+
+    async def password_hash(self, number: int) -> str:
+        """What the player's password is checked against; raises AccountGone."""
+        row = await self._postgres.fetchrow(_PASSWORD_HASH, number)
+        if row is None:
+            raise AccountGone
+        password_hash: str = row["password_hash"]
+        return password_hash
+
+    async def change_password(self, number: int, old_hash: str, new_hash: str, keep: UUID, at: datetime) -> list[UUID]:
+        """Set the password and end every login of the player but `keep`; gives those that were ended. Durable when it
+        returns. Raises PasswordChanged when the old hash is not the one that is held."""
+
+        async def change(connection: Connection) -> list[UUID]:
+            async with connection.transaction():
+                if await connection.execute(_CHANGE_PASSWORD, number, old_hash, new_hash) == "UPDATE 0":
+                    raise PasswordChanged
+                return [row["sid"] for row in await connection.fetch(_REVOKE_OTHERS, number, keep, at)]
+
+        return await self._postgres.run(change, repeatable=False)
+
+    async def delete(self, number: int, at: datetime) -> list[str]:
+        """Forget who the player is, end all logins, and take the player off every ladder, whose names are given.
+
+        The number and the log of its sessions stay, without a person. Durable when it returns; raises AccountGone when
+        it was done before.
+        """
+
+        async def forget(connection: Connection) -> list[str]:
+            async with connection.transaction():
+                if await connection.execute(_FORGET_PERSON, number, at) == "UPDATE 0":
+                    raise AccountGone
+                await connection.execute(_REVOKE_ALL, number, at)
+                await connection.execute(_DROP_REFRESH_TOKENS, number)
+                await connection.execute(_CLOSE_SESSION_ROW, number)
+                return [row["ladder"] for row in await connection.fetch(_TAKE_OFF, number)]
+
+        return await self._postgres.run(forget, repeatable=False)

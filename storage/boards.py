@@ -5,10 +5,11 @@ A ladder is three keys, which one hash tag keeps in one slot of a cluster:
     …{ladder}:meta      hash: epoch, version, cursor
     …{ladder}:ranks     sorted set: member "<achievedAt in ms, 13 digits><number, 10 digits>",
                         score -(passedAllGames * 2^40 + totalScore), exact in a double
-    …{ladder}:members   hash: number -> member
+    …{ladder}:members   hash: number -> member, or "-" for a player who was taken off
 
 Members of one score are sorted by their bytes, so ZRANGE is the order of a board, ties included. `apply` keeps the
-better of two entries of a player, which makes it commutative and safe to repeat. It refuses a ladder without `meta`:
+better of two entries of a player, which makes it commutative and safe to repeat; no entry is better than being taken
+off, so one that comes late brings nobody back. It refuses a ladder without `meta`:
 that one was never built, or Redis was emptied; `rebuild` makes it from PostgreSQL, with a new epoch.
 `cursor` says up to where the changes in PostgreSQL are surely in here. It lives with the data it speaks of, so a Redis
 that has lost its last second, or a replica that has taken over behind its primary, has also the older cursor.
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Collection, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -29,12 +30,14 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError
 
-from game.ranking import Entry
+from game.ranking import Entry, Removal
 from storage.postgres import StoreUnavailable
 
 PASSED_ALL_WEIGHT: Final = 2**40
 #: Scores have to stay below, or they would pass for having passed all games.
 MAX_TOTAL_SCORE: Final = PASSED_ALL_WEIGHT - 1
+#: In place of a member, for a player who was taken off the ladder.
+_TAKEN_OFF: Final = "-"
 _ACHIEVED_DIGITS: Final = 13
 _NUMBER_DIGITS: Final = 10
 _EPOCH_START: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -47,8 +50,8 @@ _CONNECTIONS: Final = 16
 _KEEP_PERIOD: Final = timedelta(days=16)
 _KEEP_UNFINISHED_REBUILD: Final = timedelta(minutes=10)
 
-# KEYS: meta, ranks, members. ARGV: number, score, member of each entry.
-# Answers false without a meta, else {epoch, version, entries that became better}.
+# KEYS: meta, ranks, members. ARGV: number, score, member of each entry; member "-" takes the player off.
+# Answers false without a meta, else {epoch, version, entries that have changed}.
 _APPLY: Final = """
 local epoch = redis.call('HGET', KEYS[1], 'epoch')
 if not epoch then return false end
@@ -57,8 +60,16 @@ local better = 0
 for i = 1, #ARGV, 3 do
   local number, score, member = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2]
   local held = redis.call('HGET', KEYS[3], number)
-  local held_score = held and tonumber(redis.call('ZSCORE', KEYS[2], held))
-  if not held_score or score < held_score or (score == held_score and member < held) then
+  local held_score = held and held ~= '-' and tonumber(redis.call('ZSCORE', KEYS[2], held))
+  if held == '-' then
+    -- Taken off for good.
+  elseif member == '-' then
+    if held then
+      redis.call('ZREM', KEYS[2], held)
+      better = better + 1
+    end
+    redis.call('HSET', KEYS[3], number, member)
+  elseif not held_score or score < held_score or (score == held_score and member < held) then
     redis.call('ZADD', KEYS[2], ARGV[i + 1], member)
     -- After the new one is in: Redis forgets a sorted set, and how long it lives, with its last member.
     if held and held ~= member then redis.call('ZREM', KEYS[2], held) end
@@ -111,7 +122,21 @@ return cursor
 """
 
 
+# KEYS: meta, ranks, members. ARGV: numbers. Answers false without a meta, else {epoch, version, total, then for each
+# number its place from 0, or -1}.
+_PLACES: Final = """
+local held = redis.call('HMGET', KEYS[1], 'epoch', 'version')
+if not held[1] then return false end
+local answer = {held[1], tonumber(held[2]), redis.call('ZCARD', KEYS[2])}
+for i, number in ipairs(ARGV) do
+  local member = redis.call('HGET', KEYS[3], number)
+  answer[i + 3] = member and member ~= '-' and redis.call('ZRANK', KEYS[2], member) or -1
+end
+return answer
+"""
+
 _APPLY_SHA: Final = hashlib.sha1(_APPLY.encode(), usedforsecurity=False).hexdigest()
+_PLACES_SHA: Final = hashlib.sha1(_PLACES.encode(), usedforsecurity=False).hexdigest()
 _ADVANCE_SHA: Final = hashlib.sha1(_ADVANCE.encode(), usedforsecurity=False).hexdigest()
 
 
@@ -128,6 +153,16 @@ class Window:
     total: int
     offset: int
     entries: list[Entry]
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where players stand on a ladder, counted from 0, at one version of one epoch; who has no entry is not in it."""
+
+    epoch: str
+    version: int
+    total: int
+    positions: dict[int, int]
 
 
 class _Keys(NamedTuple):
@@ -202,14 +237,18 @@ class Boards:
         with _translated():
             await self._redis.ping()
 
-    async def apply(self, entries: Mapping[str, Collection[Entry]]) -> tuple[set[str], set[str]]:
-        """Apply entries by ladder, in one round trip. Gives the ladders that changed and those that are missing."""
+    async def apply(self, entries: Mapping[str, Collection[Entry | Removal]]) -> tuple[set[str], set[str]]:
+        """Apply entries and removals by ladder, in one round trip. Gives the ladders that changed and those that are
+        missing."""
         ladders = list(entries)
         calls: list[tuple[_Keys, list[str]]] = []
         for ladder in ladders:
             arguments: list[str] = []
             for entry in entries[ladder]:
-                arguments += (str(entry.number), str(score_of(entry)), member_of(entry))
+                if isinstance(entry, Removal):
+                    arguments += (str(entry.number), "0", _TAKEN_OFF)
+                else:
+                    arguments += (str(entry.number), str(score_of(entry)), member_of(entry))
             calls.append((self._keys(ladder), arguments))
         answers = await self._run_for_each(_APPLY, _APPLY_SHA, calls)
         changed = {ladder for ladder, answer in zip(ladders, answers, strict=True) if answer and answer[2]}
@@ -229,23 +268,19 @@ class Boards:
             raise LadderMissing(ladder)
         return Window(epoch, int(version), total, offset, [entry_from(member, score) for member, score in members])
 
-    async def position(self, ladder: str, number: int) -> int | None:
-        """A player's place on the ladder, counted from 0; None without an entry. Raises LadderMissing."""
-        keys = self._keys(ladder)
-        with _translated():
-            pipeline = self._redis.pipeline(transaction=False)
-            pipeline.hget(keys.meta, "epoch")
-            pipeline.hget(keys.members, str(number))
-            epoch, member = await pipeline.execute()
-            if epoch is None:
-                raise LadderMissing(ladder)
-            if member is None:
-                return None
-            # Gone when the entry has improved in between: then the place is not known, and asking again helps.
-            return cast("int | None", await self._redis.zrank(keys.ranks, member))
+    async def places(self, ladder: str, numbers: Sequence[int]) -> Places:
+        """Where these players stand, all at one moment. Redis does nothing else meanwhile, so not for thousands.
+        Raises LadderMissing."""
+        call = (self._keys(ladder), [str(number) for number in numbers])
+        (answer,) = await self._run_for_each(_PLACES, _PLACES_SHA, [call])
+        if not answer:
+            raise LadderMissing(ladder)
+        epoch, version, total, *found = answer
+        held = zip(numbers, found, strict=True)
+        return Places(epoch, version, total, {number: position for number, position in held if position >= 0})
 
     async def rebuild(
-        self, ladder: str, cursor: int, chunks: AsyncIterator[Iterable[Entry]], *, has_period: bool
+        self, ladder: str, cursor: int, chunks: AsyncIterator[Iterable[Entry | Removal]], *, has_period: bool
     ) -> bool:
         """Replace the ladder by these entries, under a new epoch; `cursor` was read before them.
 
@@ -256,11 +291,17 @@ class Boards:
         with _translated():
             replaced = await cast("Awaitable[str | None]", self._redis.hget(keys.meta, "epoch"))
         async for chunk in chunks:
-            members = {str(entry.number): member_of(entry) for entry in chunk}
-            scores: dict[str, float] = {member_of(entry): score_of(entry) for entry in chunk}
+            members: dict[str, str] = {}
+            scores: dict[str, float] = {}
+            for entry in chunk:
+                member = _TAKEN_OFF if isinstance(entry, Removal) else member_of(entry)
+                members[str(entry.number)] = member
+                if not isinstance(entry, Removal):
+                    scores[member] = score_of(entry)
             with _translated():
                 pipeline = self._redis.pipeline(transaction=False)
-                pipeline.zadd(prepared.ranks, scores)
+                if scores:
+                    pipeline.zadd(prepared.ranks, scores)
                 pipeline.hset(prepared.members, mapping=cast("Any", members))
                 # An unfinished rebuild goes away by itself.
                 for key in (prepared.ranks, prepared.members):

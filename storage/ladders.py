@@ -8,7 +8,7 @@ from uuid import UUID
 
 import asyncpg
 
-from game.ranking import Entry
+from game.ranking import Entry, Removal
 from storage.postgres import Postgres
 
 #: Entries read at a time: some hundred kilobytes, and short statements.
@@ -18,14 +18,14 @@ _DEPLOYMENT: Final = "SELECT id FROM deployment"
 # Every transaction below has ended: what it wrote is seen by the next statement, and nothing will be added there.
 _HORIZON: Final = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text"
 _ENTRIES: Final = """
-    SELECT number, passed_all_games, total_score, achieved_at
+    SELECT number, passed_all_games, total_score, achieved_at, removed
     FROM ladder_entries
     WHERE ladder = $1 AND number > $2
     ORDER BY number
     LIMIT $3
 """
 _CHANGES: Final = """
-    SELECT changed_by::text, ladder, number, passed_all_games, total_score, achieved_at
+    SELECT changed_by::text, ladder, number, passed_all_games, total_score, achieved_at, removed
     FROM ladder_entries
     WHERE (changed_by, ladder, number) > ($1::text::xid8, $2, $3) AND changed_by < $4::text::xid8
     ORDER BY changed_by, ladder, number
@@ -34,7 +34,7 @@ _CHANGES: Final = """
 _RANKED: Final = """
     SELECT number, passed_all_games, total_score, achieved_at
     FROM ladder_entries
-    WHERE ladder = $1
+    WHERE ladder = $1 AND NOT removed
     ORDER BY passed_all_games DESC, total_score DESC, achieved_at, number
     LIMIT $2
 """
@@ -42,6 +42,10 @@ _RANKED: Final = """
 
 def _entry(row: asyncpg.Record) -> Entry:
     return Entry(row["number"], row["passed_all_games"], row["total_score"], row["achieved_at"])
+
+
+def _standing(row: asyncpg.Record) -> Entry | Removal:
+    return Removal(row["number"]) if row["removed"] else _entry(row)
 
 
 class Ladders:
@@ -63,21 +67,21 @@ class Ladders:
         assert row is not None  # noqa: S101
         return int(row[0])
 
-    async def entries(self, ladder: str) -> AsyncIterator[list[Entry]]:
-        """All entries of a ladder in chunks. One that changes meanwhile is given as it was or as it is: read the
-        horizon first, and the changes since then afterwards."""
+    async def entries(self, ladder: str) -> AsyncIterator[list[Entry | Removal]]:
+        """All entries of a ladder, and who was taken off it, in chunks. One that changes meanwhile is given as it was
+        or as it is: read the horizon first, and the changes since then afterwards."""
         last = 0
         while rows := await self._postgres.fetch(_ENTRIES, ladder, last, _CHUNK):
-            yield [_entry(row) for row in rows]
+            yield [_standing(row) for row in rows]
             last = rows[-1]["number"]
 
-    async def changes(self, since: int, until: int) -> AsyncIterator[dict[str, list[Entry]]]:
+    async def changes(self, since: int, until: int) -> AsyncIterator[dict[str, list[Entry | Removal]]]:
         """Entries that were written from one horizon on and before another, by ladder, in chunks."""
         changed_by, ladder, number = str(since), "", 0
         while rows := await self._postgres.fetch(_CHANGES, changed_by, ladder, number, str(until), _CHUNK):
-            chunk: dict[str, list[Entry]] = {}
+            chunk: dict[str, list[Entry | Removal]] = {}
             for row in rows:
-                chunk.setdefault(row["ladder"], []).append(_entry(row))
+                chunk.setdefault(row["ladder"], []).append(_standing(row))
             yield chunk
             changed_by, ladder, number = rows[-1]["changed_by"], rows[-1]["ladder"], rows[-1]["number"]
 

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from storage.postgres import Connection
 
 
+#: More logins than a person has; who logs in from a script sees the newest.
+MAX_LISTED: Final = 100
+
+
 @dataclass(frozen=True, slots=True)
 class NewRefreshToken:
     """A refresh token to be kept: only its SHA-256 is."""
@@ -21,6 +25,23 @@ class NewRefreshToken:
     token_hash: bytes
     created_at: datetime
     expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class OpenLogin:
+    """A login that has not ended. `last_used_at` is when its tokens were renewed last."""
+
+    sid: UUID
+    created_at: datetime
+    last_used_at: datetime
+
+
+class LoginRefused(Exception):
+    """The password was changed, or the account deleted, since it was checked."""
+
+
+class LoginUnknown(Exception):
+    """The player has no login of this id."""
 
 
 class LoginRevoked(Exception):
@@ -39,13 +60,30 @@ class RefreshTokenReused(Exception):
         super().__init__(str(sid))
 
 
-_INSERT_LOGIN: Final = "INSERT INTO logins (sid, number, created_at) VALUES ($1, $2, $3)"
+# The lock makes a change of the password wait until this login can be seen and ended, or this one for the change.
+_INSERT_LOGIN: Final = """
+    INSERT INTO logins (sid, number, created_at)
+    SELECT $1, number, $3 FROM players WHERE number = $2 AND password_hash = $4 FOR SHARE
+"""
 _INSERT_TOKEN: Final = "INSERT INTO refresh_tokens (token_hash, sid, created_at, expires_at) VALUES ($1, $2, $3, $4)"
 _PLAYER: Final = """
     SELECT p.id, p.number, p.email, p.username
     FROM logins l JOIN players p USING (number)
     WHERE l.sid = $1 AND l.revoked_at IS NULL
 """
+_OPEN: Final = """
+    SELECT l.sid, l.created_at, max(t.created_at) AS last_used_at
+    FROM logins l JOIN refresh_tokens t USING (sid)
+    WHERE l.number = $1 AND l.revoked_at IS NULL
+    GROUP BY l.sid
+    HAVING max(t.expires_at) > $2
+    ORDER BY l.created_at DESC, l.sid
+    LIMIT $3
+"""
+_REVOKE_OWN: Final = (
+    "UPDATE logins SET revoked_at = coalesce(revoked_at, $3) WHERE sid = $1 AND number = $2 RETURNING sid"
+)
+_REVOKED_SINCE: Final = "SELECT sid FROM logins WHERE revoked_at >= $1"
 _REVOKE: Final = "UPDATE logins SET revoked_at = $2 WHERE sid = $1 AND revoked_at IS NULL"
 _LOCK_TOKEN: Final = """
     SELECT t.sid, t.used_at, t.expires_at, l.revoked_at, p.id, p.number, p.email, p.username
@@ -62,12 +100,15 @@ class Logins:
     def __init__(self, postgres: Postgres) -> None:
         self._postgres = postgres
 
-    async def open(self, sid: UUID, number: int, token: NewRefreshToken) -> None:
-        """Start a login of the player; durable when it returns."""
+    async def open(self, sid: UUID, number: int, password_hash: str, token: NewRefreshToken) -> None:
+        """Start a login of the player whose password was checked against the hash; durable when it returns. Raises
+        LoginRefused."""
 
         async def insert(connection: Connection) -> None:
             async with connection.transaction():
-                await connection.execute(_INSERT_LOGIN, sid, number, token.created_at)
+                done = await connection.execute(_INSERT_LOGIN, sid, number, token.created_at, password_hash)
+                if done == "INSERT 0 0":
+                    raise LoginRefused
                 await connection.execute(_INSERT_TOKEN, token.token_hash, sid, token.created_at, token.expires_at)
 
         await self._postgres.run(insert, repeatable=False)
@@ -108,3 +149,17 @@ class Logins:
     async def revoke(self, sid: UUID, at: datetime) -> None:
         """End a login for good; once more changes nothing. Durable when it returns."""
         await self._postgres.execute(_REVOKE, sid, at)
+
+    async def open_logins(self, number: int, now: datetime) -> list[OpenLogin]:
+        """The player's logins that can still be used, the newest first."""
+        rows = await self._postgres.fetch(_OPEN, number, now, MAX_LISTED)
+        return [OpenLogin(row["sid"], row["created_at"], row["last_used_at"]) for row in rows]
+
+    async def revoke_own(self, sid: UUID, number: int, at: datetime) -> None:
+        """End a login of this player; once more changes nothing. Durable when it returns. Raises LoginUnknown."""
+        if await self._postgres.fetchrow(_REVOKE_OWN, sid, number, at) is None:
+            raise LoginUnknown
+
+    async def revoked_since(self, moment: datetime) -> list[UUID]:
+        """Logins that were ended then or later, on whatever node."""
+        return [row["sid"] for row in await self._postgres.fetch(_REVOKED_SINCE, moment)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -31,6 +32,7 @@ class PlayerUnknown(Exception):
 
 _STATE_COLUMNS: Final = "version, session_id, status, stage, stage_count, total_score, difficulty, started_at, ended_at"
 _STATE: Final = f"SELECT {_STATE_COLUMNS} FROM sessions WHERE number = $1"  # noqa: S608
+_STATES: Final = f"SELECT number, {_STATE_COLUMNS} FROM sessions WHERE number = ANY($1::bigint[])"  # noqa: S608
 _BY_KEY: Final = f"""
     SELECT number, key, action, score, at, {_STATE_COLUMNS} FROM session_events WHERE number = $1 AND key = $2
 """  # noqa: S608
@@ -74,6 +76,10 @@ class SessionStore:
         if row is None:
             raise PlayerUnknown(number)
         return state_from(row)
+
+    async def states(self, numbers: Collection[int]) -> dict[int, PlayerState]:
+        """The committed states of players; who does not exist is left out."""
+        return {row["number"]: state_from(row) for row in await self._postgres.fetch(_STATES, list(numbers))}
 
     async def event_by_key(self, number: int, key: str) -> Event | None:
         """What was applied under this idempotency key."""

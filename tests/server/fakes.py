@@ -45,11 +45,19 @@ class FakeSocket:
         self.closed: tuple[CloseCode, str] | None = None
         self.following: dict[Board, int] = {}
 
+    @property
+    def is_closed(self) -> bool:
+        return self.closed is not None
+
     def push(self, payload: bytes) -> None:
         self.pushed.append(decode_server_message(payload))
 
     def push_board(self, board: Board, frame: bytes) -> None:
         self.frames.append(frame)
+
+    def push_place(self, payload: bytes) -> bool:
+        self.push(payload)
+        return True
 
     def close(self, code: CloseCode, reason: str) -> None:
         self.closed = (code, reason)

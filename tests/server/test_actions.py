@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 from structlog.testing import LogCapture
@@ -15,12 +16,15 @@ from game.ranking import BOARDS, UnknownBoard
 from protocol.client_messages import (
     BoardData,
     CancelData,
+    CompareData,
     GetBoardData,
     LoginData,
     NoData,
+    PasswordData,
     RefreshData,
     RegisterData,
     ResumeData,
+    RevokeLoginData,
     ScoreData,
     StartData,
     SubscribeData,
@@ -34,6 +38,7 @@ from protocol.server_messages import (
     OkData,
     Pong,
     PongData,
+    RankedEntryData,
     SessionData,
     SessionMessage,
     UserData,
@@ -42,10 +47,13 @@ from server.actions import Actions, Rules, Visitor, as_request_error, user_data
 from server.auth import Authentication
 from server.board_reader import BoardReader
 from server.changes import ChangedLadders
+from server.drawing import Workshop
 from server.hub import Hub
 from server.live_board import LiveBoards
 from server.log import Log
+from server.metrics import Metrics
 from server.names import Names
+from server.nodes import OtherNodes
 from server.passwords import Passwords
 from server.projection import Projection
 from server.sessions import Sessions
@@ -55,9 +63,11 @@ from storage.boards import Boards
 from storage.commits import Commits
 from storage.ladders import Ladders
 from storage.logins import Logins
+from storage.notices import Notices
 from storage.postgres import Postgres, StoreUnavailable
 from storage.sessions import PlayerUnknown, SessionStore
 from tests.server.fakes import FakeClock, FakeSocket, Running
+from tests.server.test_drawing import picture
 
 ANYBODY = Visitor(None)
 PASSWORD = "correct horse"
@@ -72,7 +82,7 @@ def hub() -> Hub:
 async def actions(postgres: Postgres, boards: Boards, clock: FakeClock, log: Log, hub: Hub) -> AsyncIterator[Actions]:
     async with AsyncExitStack() as stack:
         commits, changes, accounts = Commits(postgres), ChangedLadders(), Accounts(postgres)
-        projection = Projection(boards, Ladders(postgres), clock, log, changes)
+        projection = Projection(boards, Ladders(postgres), clock, log, changes.add)
         reader = BoardReader(boards, projection, Names(accounts), clock)
         live = LiveBoards(reader, changes, clock, log, hertz=50.0, frame=lambda payload: payload)
         passwords = Passwords(4)
@@ -81,7 +91,13 @@ async def actions(postgres: Postgres, boards: Boards, clock: FakeClock, log: Log
         authentication = Authentication(accounts, Logins(postgres), passwords, tokens, clock)
         sessions = Sessions(SessionStore(postgres), commits, clock, projection.put)
         await stack.enter_async_context(Running(commits.run(), projection.run()))
-        yield Actions(Rules(2, 100), authentication, sessions, reader, live, hub, clock, log)
+        notices = Notices.connect("redis://127.0.0.1:1", "nobody listens")
+        nodes = OtherNodes(notices, hub, sessions, log, changed=changes.add, missed=live.look_at_all)
+        drawings = Workshop()
+        stack.callback(drawings.close)
+        yield Actions(
+            Rules(2, 100), authentication, sessions, reader, live, drawings, hub, nodes, Metrics(), clock, log
+        )
 
 
 class Player:
@@ -125,6 +141,11 @@ async def test_what_is_a_players_is_refused_to_a_spectator(actions: Actions) -> 
     requests: list[tuple[str, Wire]] = [
         ("auth.logout", NoData()),
         ("user.me", NoData()),
+        ("user.password", PasswordData(password=PASSWORD, new_password=PASSWORD)),
+        ("user.delete", NoData()),
+        ("logins.list", NoData()),
+        ("logins.revoke", RevokeLoginData(id="x")),
+        ("images.compare", CompareData(original_image="x", drawn_image="x")),
         ("session.start", StartData()),
         ("session.last", NoData()),
         ("session.complete", ScoreData(score=1)),
@@ -213,6 +234,81 @@ async def test_logout_makes_the_asking_socket_a_spectators_and_closes_the_others
     assert (player.socket.login, player.socket.closed) == (None, None)
     assert second.closed == (CloseCode.UNAUTHENTICATED, "logged out")
     assert apart.closed is None  # another login of the same player
+
+
+async def apart(actions: Actions, hub: Hub, name: str, password: str = PASSWORD) -> FakeSocket:
+    """A socket with a login of its own."""
+    socket = FakeSocket()
+    await actions.perform("auth.login", socket, LoginData(email=f"{name}@example.test", password=password))
+    hub.add(socket)
+    return socket
+
+
+async def test_changed_password_closes_the_sockets_of_the_other_logins(actions: Actions, hub: Hub) -> None:
+    player = await registered(actions, hub, "ada")
+    same, other = await another_socket(actions, hub, player), await apart(actions, hub, "ada")
+    wrong = PasswordData(password="wrong horse", new_password="battery staple")
+    assert (await refusal(actions, "user.password", player.socket, wrong)).code is ErrorCode.INVALID_CREDENTIALS
+    assert not other.is_closed
+    await player.do("user.password", PasswordData(password=PASSWORD, new_password="battery staple"))
+    assert (player.socket.closed, same.closed) == (None, None)
+    assert other.closed == (CloseCode.UNAUTHENTICATED, "the password was changed")
+    old = LoginData(email="ada@example.test", password=PASSWORD)
+    assert (await refusal(actions, "auth.login", ANYBODY, old)).code is ErrorCode.INVALID_CREDENTIALS
+    await apart(actions, hub, "ada", "battery staple")
+
+
+async def test_player_sees_its_logins_and_ends_one(actions: Actions, hub: Hub) -> None:
+    player = await registered(actions, hub, "ada")
+    stranger = await registered(actions, hub, "bob")
+    other = await apart(actions, hub, "ada")
+    listed = (await player.do("logins.list")).logins
+    assert sorted(one.current for one in listed) == [False, True]
+    (ended,) = [one.id for one in listed if not one.current]
+    for caller, wrong in ((stranger.socket, ended), (player.socket, "nonsense"), (player.socket, str(UUID(int=7)))):
+        refused = await refusal(actions, "logins.revoke", caller, RevokeLoginData(id=wrong))
+        assert refused.code is ErrorCode.NOT_FOUND
+    assert not other.is_closed
+    await player.do("logins.revoke", RevokeLoginData(id=ended))
+    assert other.closed == (CloseCode.UNAUTHENTICATED, "the login was ended")
+    assert player.socket.closed is None
+    (left,) = (await player.do("logins.list")).logins
+    assert left.current
+
+
+async def test_deleted_account_is_gone_from_the_boards_and_from_every_socket(actions: Actions, hub: Hub) -> None:
+    player = await registered(actions, hub, "ada")
+    winner = await registered(actions, hub, "bob")
+    other = await apart(actions, hub, "ada")
+    for each, score in ((player, 90), (winner, 10)):
+        await each.do("session.start", StartData())
+        await each.do("session.close", ScoreData(score=score))
+    assert [row.username for row in await top(actions)] == ["ada", "bob"]
+    await player.do("user.delete")
+    assert other.closed == (CloseCode.UNAUTHENTICATED, "the account was deleted")
+    assert [row.username for row in await top(actions)] == ["bob"]
+    assert (await top(actions, "daily:0"))[0].position == 1
+    resume = ResumeData(token=player.granted.token)
+    assert (await refusal(actions, "auth.resume", FakeSocket(), resume)).code is ErrorCode.TOKEN_REVOKED
+    again = await registered(actions, hub, "ada")
+    assert again.granted.user.number == 3
+    assert (await again.do("session.last")).session_id is None
+
+
+async def top(actions: Actions, board: str = "all-time") -> list[RankedEntryData]:
+    data = await actions.perform("leaderboard.get", ANYBODY, GetBoardData(board=board))
+    assert isinstance(data, LeaderboardData)
+    assert data.entries is not None
+    return data.entries
+
+
+async def test_drawings_are_compared_and_bad_ones_refused(actions: Actions, hub: Hub) -> None:
+    player = await registered(actions, hub, "ada")
+    compare = CompareData(original_image=picture(), drawn_image=picture())
+    assert (await player.do("images.compare", compare)).distance == 0
+    for data, code in (("AAAA", ErrorCode.IMAGE_UNREADABLE), ("A" * 20_000_000, ErrorCode.TOO_LARGE)):
+        bad = CompareData(original_image=picture(), drawn_image=data)
+        assert (await refusal(actions, "images.compare", player.socket, bad)).code is code
 
 
 async def test_refresh_token_used_twice_closes_the_logins_sockets(actions: Actions, hub: Hub) -> None:

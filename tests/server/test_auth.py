@@ -42,8 +42,7 @@ def data(email: str = "ada@example.test", username: str = "Ada", password: str =
 
 
 async def registered(auth: Authentication, email: str = "ada@example.test") -> Granted:
-    player = await auth.register(data(email, username=email.partition("@")[0]))
-    return await auth.open(player)
+    return await auth.register_and_log_in(data(email, username=email.partition("@")[0]))
 
 
 async def refusal(work: Awaitable[object]) -> ErrorCode:

@@ -31,7 +31,7 @@ def reader_of(
     boards: Boards, postgres: Postgres, clock: FakeClock, log: Log
 ) -> tuple[BoardReader, Projection, ChangedLadders]:
     changes = ChangedLadders()
-    projection = Projection(boards, Ladders(postgres), clock, log, changes)
+    projection = Projection(boards, Ladders(postgres), clock, log, changes.add)
     return BoardReader(boards, projection, Names(Accounts(postgres)), clock), projection, changes
 
 

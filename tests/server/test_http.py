@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import shutil
 from collections.abc import AsyncIterator
@@ -20,6 +21,7 @@ from server.actions import Actions
 from tests.server.clients import client_of
 from tests.server.edge import Edge, Raw, edge_on, raw_to
 from tests.server.gate import Gate
+from tests.server.test_drawing import picture
 from tests.stores import Stores
 
 FRIEND = "https://friend.example"
@@ -53,7 +55,7 @@ class Caller:
         data = None
         if body is not None:
             said.setdefault("Content-Type", "application/json")
-            data = body if isinstance(body, bytes) else json.dumps(body).encode()
+            data = io.BytesIO(body if isinstance(body, bytes) else json.dumps(body).encode())
         async with self.session.request(method, self.edge.http + path, data=data, headers=said) as answer:
             self.answer = answer
             text = await answer.read()
@@ -707,3 +709,105 @@ async def test_registration_is_in_the_database_before_it_is_acknowledged(
     await caller.register("ada")
     assert await sql.fetchval("SELECT count(*) FROM players") == 1
     assert await sql.fetchval("SELECT count(*) FROM logins") == 1
+
+
+# Logins, password, the account's end
+
+
+async def test_logins_are_listed_and_ended_over_http(player: Caller) -> None:
+    await player.log_in("ada")
+    status, said = await player.get("/api/logins")
+    assert status == 200
+    assert [set(one) for one in said["logins"]] == [{"id", "createdAt", "lastUsedAt", "current"}] * 2
+    newest, oldest = said["logins"]
+    assert (newest["current"], oldest["current"]) == (True, False)
+    assert await player.ask("DELETE", f"/api/logins/{oldest['id']}") == (204, None)
+    assert await player.ask("DELETE", f"/api/logins/{oldest['id']}") == (204, None)
+    await player.refused(404, "not_found", "DELETE", "/api/logins/nonsense")
+    await player.refused(400, "invalid", "DELETE", f"/api/logins/{'x' * 65}")
+    assert (await player.get("/api/logins"))[1]["logins"] == [newest]
+    assert await player.ask("DELETE", f"/api/logins/{newest['id']}") == (204, None)
+    await player.refused(401, "token_revoked", "GET", "/api/logins")
+
+
+async def test_password_is_changed_over_http(player: Caller) -> None:
+    change = {"password": "correct horse", "newPassword": "battery staple"}
+    wrong = {**change, "password": "wrong horse"}
+    await player.refused(401, "invalid_credentials", "POST", "/api/users/me/password", wrong)
+    payload = await player.refused(
+        400, "invalid", "POST", "/api/users/me/password", {"password": "x", "newPassword": "x"}
+    )
+    assert [field["path"] for field in payload["fields"]] == ["newPassword"]
+    assert await player.post("/api/users/me/password", change) == (204, None)
+    assert (await player.get("/api/users/me"))[0] == 200
+    login = {"email": "ada@example.test", "password": "correct horse"}
+    await player.refused(401, "invalid_credentials", "POST", "/login", login)
+    assert (await player.post("/login", {**login, "password": "battery staple"}))[0] == 200
+
+
+async def test_account_is_deleted_over_http(player: Caller) -> None:
+    await player.post("/api/sessions")
+    await player.post("/api/sessions/last/close", {"score": 5})
+    assert (await player.get("/api/leaderboard"))[1]["1"]["username"] == "ada"
+    assert await player.ask("DELETE", "/api/users/me") == (204, None)
+    await player.refused(401, "token_revoked", "GET", "/api/users/me")
+    player.token = None
+    assert await player.get("/api/leaderboard") == (200, {})
+    await player.register("ada")
+
+
+# Drawings
+
+
+async def test_drawings_are_compared_over_http(player: Caller) -> None:
+    same = {"originalImage": picture(), "drawnImage": f"data:image/png;base64,{picture()}"}
+    assert await player.post("/api/images/compare", same) == (200, {"distance": 0})
+    status, said = await player.post("/api/images/compare", {**same, "drawnImage": picture("line")})
+    assert status == 200
+    assert 0 < said["distance"] <= 100
+    bad = {**same, "drawnImage": "AAAA"}
+    await player.refused(400, "image_unreadable", "POST", "/api/images/compare", bad)
+    huge = {**same, "drawnImage": "A" * main.MAX_PLAYER_MESSAGE_BYTES}
+    await player.refused(413, "too_large", "POST", "/api/images/compare", huge)
+    player.token = None
+    await player.refused(401, "unauthenticated", "POST", "/api/images/compare", same)
+
+
+# Contracts
+
+
+async def test_contracts_are_served_as_committed(caller: Caller) -> None:
+    for path, name in (("/openapi.json", "openapi.json"), ("/asyncapi.json", "asyncapi.json")):
+        status, said = await caller.get(path)
+        assert status == 200
+        assert said == json.loads((main_folder() / "docs" / "contracts" / name).read_text("utf-8"))
+        assert caller.answer.headers["Access-Control-Allow-Origin"] == "*"
+
+
+def main_folder() -> Path:
+    return Path(__file__).parent.parent.parent
+
+
+async def test_reference_is_a_page(caller: Caller) -> None:
+    async with caller.session.get(caller.edge.http + "/docs") as answer:
+        assert (answer.status, answer.content_type) == (200, "text/html")
+        assert "session.complete" in await answer.text()
+        assert "script-src 'self'" in answer.headers["Content-Security-Policy"]
+
+
+async def test_metrics_count_what_was_asked(player: Caller) -> None:
+    await player.post("/api/sessions")
+    await player.post("/api/sessions/last/complete", {"score": 10**9})
+    async with client_of(player.edge, player.token) as client:
+        await client.do("ping")
+        async with player.session.get(player.edge.http + "/metrics") as answer:
+            assert (answer.status, answer.content_type) == (200, "text/plain")
+            text = await answer.text()
+    for line in (
+        'braingame_requests_total{outcome="ok",type="session.start"} 1.0',
+        'braingame_requests_total{outcome="invalid",type="session.complete"} 1.0',
+        "braingame_commit_seconds_count 1.0",
+        'braingame_connections{role="player"} 1.0',
+    ):
+        assert line in text, text
+    assert "ada" not in text

@@ -114,3 +114,11 @@ def test_every_socket_is_told_that_the_server_stops() -> None:
     hub.drain()
     assert (before, hub.draining) == (False, True)
     assert all(socket.closed for socket in sockets)
+
+
+def test_players_and_spectators_are_counted() -> None:
+    hub = Hub()
+    assert hub.count() == (0, 0)
+    for socket in (FakeSocket(login(1)), FakeSocket(login(1)), FakeSocket()):
+        hub.add(socket)
+    assert hub.count() == (2, 1)

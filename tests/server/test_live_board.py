@@ -123,7 +123,7 @@ class Scene:
 
 def scene_on(boards: Boards, postgres: Postgres, clock: FakeClock, log: Log, hertz: float) -> Scene:
     changes = ChangedLadders()
-    projection = Projection(boards, Ladders(postgres), clock, log, changes)
+    projection = Projection(boards, Ladders(postgres), clock, log, changes.add)
     reader = BoardReader(boards, projection, Names(Accounts(postgres)), clock)
     live = LiveBoards(reader, changes, clock, log, hertz=hertz, frame=lambda payload: payload)
     return Scene(boards, changes, reader, projection, live, clock)

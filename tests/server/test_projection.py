@@ -34,7 +34,7 @@ def changes() -> ChangedLadders:
 
 @pytest.fixture
 def projection(boards: Boards, postgres: Postgres, clock: FakeClock, log: Log, changes: ChangedLadders) -> Projection:
-    return Projection(boards, Ladders(postgres), clock, log, changes)
+    return Projection(boards, Ladders(postgres), clock, log, changes.add)
 
 
 @pytest.fixture
@@ -208,7 +208,7 @@ async def test_redis_that_was_away_catches_up(
 ) -> None:
     ladders = Ladders(postgres)
     boards = Boards.connect(redis_gate.url, str(await ladders.deployment()))
-    projection = Projection(boards, ladders, clock, log, changes)
+    projection = Projection(boards, ladders, clock, log, changes.add)
     await projection.sweep()
     async with Running(projection.run(), projection.sweep_for_ever()):
         await redis_gate.shut()
@@ -263,7 +263,7 @@ async def test_nodes_that_rebuild_at_once_agree(
     boards: Boards, postgres: Postgres, clock: FakeClock, log: Log, ladder: Ladder
 ) -> None:
     await ladder.write(*(entry(number, number) for number in range(1, 30)))
-    nodes = [Projection(boards, Ladders(postgres), clock, log, ChangedLadders()) for _ in range(4)]
+    nodes = [Projection(boards, Ladders(postgres), clock, log, ChangedLadders().add) for _ in range(4)]
     await asyncio.gather(*(node.sweep() for node in nodes))
     for board in BOARDS.values():
         await shown(boards, board.ladder(clock.now))

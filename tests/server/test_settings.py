@@ -45,6 +45,8 @@ def test_no_setting_is_needed() -> None:
         "origins": (),
         "limits": True,
         "scoring": "reported",
+        "deepai_key": None,
+        "deepai_url": "https://api.deepai.org/api/image-similarity",
         "migrate": None,
         "leaderboard_emails": "own",
     }

@@ -25,7 +25,7 @@ from game.session import (
     phase_of,
     step,
 )
-from storage.commits import Change, new_key
+from storage.commits import Applied, Change, Commits, new_key
 from storage.sessions import Event
 
 #: A way into the database past all of our code. In quotes, since it is generic for the type checker only.
@@ -85,6 +85,13 @@ def game(
         changes.append(change(number, command, state, at=at))
         state = changes[-1].state
     return changes
+
+
+async def apply(commits: Commits, *changes: Change) -> PlayerState:
+    """One after the other."""
+    for each in changes:
+        assert isinstance(await commits.commit(each), Applied)
+    return changes[-1].state
 
 
 def event_of(done: Change) -> Event:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from datetime import timedelta
 from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
 
-from game.session import NEVER_PLAYED
-from storage.accounts import Accounts, EmailTaken, Player, UsernameTaken
-from storage.sessions import SessionStore
-from tests.storage.playing import NOON, Sql
+from game.session import NEVER_PLAYED, Close
+from storage.accounts import AccountGone, Accounts, EmailTaken, PasswordChanged, Player, UsernameTaken
+from storage.commits import Applied, Commits, Conflict
+from storage.logins import LoginRefused, LoginRevoked, Logins, NewRefreshToken
+from storage.sessions import PlayerUnknown, SessionStore
+from tests.storage.catalog import contents
+from tests.storage.playing import NOON, Sql, apply, change, game, start
 
 
 async def register(accounts: Accounts, email: str, username: str, *, player_id: UUID | None = None) -> Player:
@@ -169,3 +173,103 @@ async def test_names_and_emails_are_given_for_the_numbers_that_exist(accounts: A
     assert await accounts.usernames([2, 1, 3, 0, 2**63 - 1]) == {1: "ann", 2: "bob"}
     assert await accounts.emails({2, 3}) == {2: "bob@example.test"}
     assert await accounts.usernames([]) == {}
+
+
+# Passwords
+
+
+async def open_login(logins: Logins, number: int, password_hash: str) -> UUID:
+    sid = uuid4()
+    await logins.open(sid, number, password_hash, NewRefreshToken(sid.bytes, NOON, NOON + timedelta(days=1)))
+    return sid
+
+
+async def test_changed_password_ends_every_other_login(accounts: Accounts, logins: Logins) -> None:
+    ann, bob = [await register(accounts, f"{name}@example.test", name) for name in ("ann", "bob")]
+    old = await accounts.password_hash(ann.number)
+    keep, *others = [await open_login(logins, ann.number, old) for _ in range(3)]
+    of_bob = await open_login(logins, bob.number, await accounts.password_hash(bob.number))
+    ended = await accounts.change_password(ann.number, old, "new hash", keep, NOON)
+    assert sorted(ended) == sorted(others)
+    assert await accounts.password_hash(ann.number) == "new hash"
+    assert await logins.player_of(keep) == ann
+    assert await logins.player_of(of_bob) == bob
+    for sid in others:
+        with pytest.raises(LoginRevoked):
+            await logins.player_of(sid)
+
+
+async def test_password_that_was_changed_meanwhile_is_not_changed_again(accounts: Accounts, logins: Logins) -> None:
+    ann = await register(accounts, "ann@example.test", "ann")
+    old = await accounts.password_hash(ann.number)
+    keep = await open_login(logins, ann.number, old)
+    changes = [accounts.change_password(ann.number, old, f"hash {n}", keep, NOON) for n in range(4)]
+    outcomes = await asyncio.gather(*changes, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes].count(PasswordChanged) == 3
+    assert outcomes.count([]) == 1
+
+
+async def test_no_login_with_the_old_password_survives_its_change(accounts: Accounts, logins: Logins, sql: Sql) -> None:
+    ann = await register(accounts, "ann@example.test", "ann")
+    held = await accounts.password_hash(ann.number)
+    for round_ in range(10):
+        keep = await open_login(logins, ann.number, held)
+        new = f"hash {round_}"
+        storm = [open_login(logins, ann.number, held) for _ in range(6)]
+        opened = await asyncio.gather(
+            *storm[:3], accounts.change_password(ann.number, held, new, keep, NOON), *storm[3:], return_exceptions=True
+        )
+        assert all(isinstance(outcome, UUID | list | LoginRefused) for outcome in opened)
+        alive = await sql.fetch("SELECT sid FROM logins WHERE revoked_at IS NULL")
+        assert [row["sid"] for row in alive] == [keep]
+        held = new
+
+
+# Deletion
+
+
+async def test_deleted_account_leaves_its_log_without_the_person(
+    accounts: Accounts, logins: Logins, sessions: SessionStore, commits: Commits, sql: Sql
+) -> None:
+    ann = await register(accounts, "ann@example.test", "ann")
+    sid = await open_login(logins, ann.number, await accounts.password_hash(ann.number))
+    played = game(ann.number, 7, passed=True)
+    await apply(commits, *played)
+    ladders = await accounts.delete(ann.number, NOON)
+    assert sorted(ladders) == [row["ladder"] for row in await sql.fetch("SELECT ladder FROM ladder_entries ORDER BY 1")]
+    assert len(await sessions.history(ann.number)) == len(played)
+    with pytest.raises(LoginRevoked):
+        await logins.player_of(sid)
+    with pytest.raises(PlayerUnknown):
+        await sessions.state(ann.number)
+    with pytest.raises(AccountGone):
+        await accounts.password_hash(ann.number)
+    with pytest.raises(AccountGone):
+        await accounts.delete(ann.number, NOON)
+    assert await accounts.find_by_email("ann@example.test") is None
+    assert await accounts.usernames([ann.number]) == await accounts.emails([ann.number]) == {}
+    for table, rows in (await contents(sql)).items():
+        assert not [row for row in rows if "ann" in row.lower()], table
+
+
+async def test_email_and_name_of_a_deleted_account_are_free(accounts: Accounts) -> None:
+    ann = await register(accounts, "ann@example.test", "ann")
+    await accounts.delete(ann.number, NOON)
+    again = await register(accounts, "ann@example.test", "ann")
+    assert again.number == ann.number + 1
+
+
+async def test_nothing_is_applied_for_a_deleted_account(
+    accounts: Accounts, commits: Commits, sessions: SessionStore, sql: Sql
+) -> None:
+    ann = await register(accounts, "ann@example.test", "ann")
+    begun = change(ann.number, start())
+    await apply(commits, begun)
+    outcome, _ = await asyncio.gather(
+        commits.commit(change(ann.number, Close(5), begun.state)), accounts.delete(ann.number, NOON)
+    )
+    # Whichever was first, nothing of hers is shown, and nothing follows.
+    assert isinstance(outcome, Applied | Conflict)
+    assert await sql.fetchval("SELECT count(*) FROM ladder_entries WHERE NOT removed") == 0
+    last = (await sessions.history(ann.number))[-1]
+    assert isinstance(await commits.commit(change(ann.number, start(), last.state)), Conflict)

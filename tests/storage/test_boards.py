@@ -16,8 +16,8 @@ import redis.asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from game.ranking import Entry, better, ranked
-from storage.boards import MAX_TOTAL_SCORE, Boards, LadderMissing, Window, entry_from, member_of, score_of
+from game.ranking import Entry, Removal, better, ranked
+from storage.boards import MAX_TOTAL_SCORE, Boards, LadderMissing, Places, Window, entry_from, member_of, score_of
 from storage.ladders import Ladders
 from storage.postgres import StoreUnavailable
 from tests.server.gate import Gate
@@ -41,7 +41,7 @@ def entry(number: int, score: int, *, passed: bool = False, at: datetime = NOON)
     return Entry(number, passed, score, at)
 
 
-async def chunks(*given: Iterable[Entry]) -> AsyncIterator[Iterable[Entry]]:
+async def chunks(*given: Iterable[Entry | Removal]) -> AsyncIterator[Iterable[Entry | Removal]]:
     for chunk in given:
         yield chunk
 
@@ -164,21 +164,59 @@ async def test_window_is_a_stretch_of_the_whole(boards: Boards) -> None:
         assert (window.offset, window.total, window.version) == (offset, 30, version)
 
 
+async def position_of(boards: Boards, ladder: str, number: int) -> int | None:
+    return (await boards.places(ladder, [number])).positions.get(number)
+
+
 async def test_position_is_the_place_in_the_whole(boards: Boards) -> None:
     draw = random.Random(4)
     held = best_of(random_entry(draw, number) for number in range(1, 60))
     await build(boards, ALL_TIME, *held)
     for position, each in enumerate(ranked(held)):
-        assert await boards.position(ALL_TIME, each.number) == position
+        assert await position_of(boards, ALL_TIME, each.number) == position
     await boards.apply({ALL_TIME: [entry(59, MAX_TOTAL_SCORE, passed=True, at=NOON - MILLISECOND)]})
-    assert await boards.position(ALL_TIME, 59) == 0
+    assert await position_of(boards, ALL_TIME, 59) == 0
 
 
 async def test_player_without_an_entry_has_no_position(boards: Boards) -> None:
     await build(boards, ALL_TIME)
-    assert await boards.position(ALL_TIME, 1) is None
+    assert await position_of(boards, ALL_TIME, 1) is None
     await boards.apply({ALL_TIME: [entry(1, 1)]})
-    assert await boards.position(ALL_TIME, 2) is None
+    assert await position_of(boards, ALL_TIME, 2) is None
+
+
+async def test_places_are_those_of_one_moment(boards: Boards) -> None:
+    await build(boards, ALL_TIME, entry(1, 30), entry(2, 20), entry(3, 10))
+    places = await boards.places(ALL_TIME, [3, 4, 1])
+    window = await whole(boards)
+    assert places == Places(window.epoch, window.version, 3, {3: 2, 1: 0})
+    assert (await boards.places(ALL_TIME, [])).total == 3
+
+
+async def test_player_who_is_taken_off_is_gone_for_good(boards: Boards) -> None:
+    await build(boards, ALL_TIME, entry(1, 30), entry(2, 20))
+    before = await whole(boards)
+    assert await boards.apply({ALL_TIME: [Removal(1)]}) == ({ALL_TIME}, set())
+    after = await whole(boards)
+    assert (after.entries, after.total) == ([entry(2, 20)], 1)
+    assert after.epoch == before.epoch
+    assert after.version > before.version
+    assert await position_of(boards, ALL_TIME, 1) is None
+    # Once more, and an entry that another node applies late.
+    assert await boards.apply({ALL_TIME: [Removal(1), entry(1, 99)]}) == (set(), set())
+    assert await whole(boards) == after
+
+
+async def test_removal_may_come_before_the_entry(boards: Boards) -> None:
+    await build(boards, ALL_TIME)
+    await boards.apply({ALL_TIME: [Removal(1), entry(1, 30), entry(2, 20)]})
+    assert (await whole(boards)).entries == [entry(2, 20)]
+
+
+async def test_rebuilt_ladder_keeps_out_who_was_taken_off(boards: Boards) -> None:
+    assert await boards.rebuild(ALL_TIME, 1, chunks([Removal(1), entry(2, 20)], [Removal(3)]), has_period=False)
+    await boards.apply({ALL_TIME: [entry(1, 30), entry(3, 30)]})
+    assert (await whole(boards)).entries == [entry(2, 20)]
 
 
 async def test_ladder_that_was_never_built_is_missing_and_stays_so(boards: Boards, valkey: redis.asyncio.Redis) -> None:
@@ -188,7 +226,7 @@ async def test_ladder_that_was_never_built_is_missing_and_stays_so(boards: Board
     with pytest.raises(LadderMissing):
         await boards.read(ALL_TIME, 0, 10)
     with pytest.raises(LadderMissing):
-        await boards.position(ALL_TIME, 1)
+        await position_of(boards, ALL_TIME, 1)
     assert await boards.cursors([ALL_TIME]) == {ALL_TIME: None}
     assert not [name for name in await keys_of(boards, valkey) if ALL_TIME in name]
 
@@ -299,7 +337,7 @@ async def test_rebuild_replaces_everything_under_a_new_epoch(boards: Boards, val
         assert window.entries == ranked(held)
         assert await boards.cursors([ALL_TIME]) == {ALL_TIME: cursor}
         for each in (1, 2, 3):
-            assert (await boards.position(ALL_TIME, each) is None) == (each not in {one.number for one in held})
+            assert (await position_of(boards, ALL_TIME, each) is None) == (each not in {one.number for one in held})
         epochs.add(window.epoch)
     assert len(epochs) == 4
     assert await keys_of(boards, valkey) == {"{all-time}:meta", "{all-time}:ranks", "{all-time}:members"}
@@ -356,7 +394,7 @@ async def test_what_is_committed_during_a_rebuild_is_there_after_the_changes_sin
         await boards.apply({ALL_TIME: committed})
 
     async def read_and_be_overtaken() -> AsyncIterator[list[Entry]]:
-        chunk = [held async for part in ladders.entries(ALL_TIME) for held in part]
+        chunk = [held async for part in ladders.entries(ALL_TIME) for held in part if isinstance(held, Entry)]
         yield chunk[:2]
         # Of one that was read, one that is still to come, and one that is new.
         await commit(entry(1, 20), entry(4, 30), entry(5, 5))
@@ -547,7 +585,7 @@ CALLS: dict[str, Callable[[Boards], Awaitable[Any]]] = {
     "ping": lambda boards: boards.ping(),
     "apply": lambda boards: boards.apply({ALL_TIME: [entry(1, 1)]}),
     "read": lambda boards: boards.read(ALL_TIME, 0, 10),
-    "position": lambda boards: boards.position(ALL_TIME, 1),
+    "places": lambda boards: boards.places(ALL_TIME, [1]),
     "rebuild": lambda boards: boards.rebuild(ALL_TIME, 1, chunks([entry(1, 1)]), has_period=False),
     "cursors": lambda boards: boards.cursors([ALL_TIME]),
     "advance": lambda boards: boards.advance([ALL_TIME], 1),

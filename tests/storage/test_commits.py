@@ -14,7 +14,7 @@ import asyncpg
 import pytest
 
 from game.ranking import entry_of, ladders_of
-from game.session import NEVER_PLAYED, Action, Cancel, Close, Complete, PlayerState
+from game.session import NEVER_PLAYED, Action, Cancel, Close, Complete
 from storage.commits import MAX_BATCH, Applied, Change, Commits, Conflict, Outcome, Replayed, new_key
 from storage.postgres import Postgres, StoreUnavailable
 from storage.sessions import SessionStore
@@ -23,6 +23,7 @@ from tests.storage.playing import (
     NOON,
     Sql,
     add_players,
+    apply,
     best_entries,
     change,
     event_of,
@@ -48,13 +49,6 @@ _BUSY = """
     SELECT count(*) FROM pg_stat_activity
     WHERE datname = current_database() AND application_name = 'braingame' AND state <> 'idle'
 """
-
-
-async def apply(commits: Commits, *changes: Change) -> PlayerState:
-    """One after the other."""
-    for each in changes:
-        assert isinstance(await commits.commit(each), Applied)
-    return changes[-1].state
 
 
 async def all_at_once(commits: Commits, changes: Collection[Change]) -> list[Outcome | BaseException]:

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from game.ranking import Entry, ranked
+from game.ranking import Entry, Removal, ranked
 from storage.commits import Applied, Commits
 from storage.ladders import _CHUNK, Ladders
 from storage.postgres import Postgres, StoreUnavailable
@@ -33,9 +33,9 @@ async def fill(sql: Sql, ladder: str, count: int) -> list[Entry]:
     return [Entry(n, n % 3 == 0, n % 50, NOON + n % 7 * timedelta(milliseconds=1)) for n in range(1, count + 1)]
 
 
-async def changes(ladders: Ladders, since: int, until: int) -> dict[str, list[Entry]]:
+async def changes(ladders: Ladders, since: int, until: int) -> dict[str, list[Entry | Removal]]:
     """What all chunks say together."""
-    found: dict[str, list[Entry]] = {}
+    found: dict[str, list[Entry | Removal]] = {}
     async for chunk in ladders.changes(since, until):
         for ladder, entries in chunk.items():
             assert entries
@@ -206,8 +206,8 @@ async def test_readers_who_go_from_horizon_to_horizon_miss_nothing(
                 for _ in range(draw.randrange(4)):
                     await ladders.horizon()
 
-    async def follow() -> dict[tuple[str, int], Entry]:
-        held: dict[tuple[str, int], Entry] = {}
+    async def follow() -> dict[tuple[str, int], Entry | Removal]:
+        held: dict[tuple[str, int], Entry | Removal] = {}
         cursor = start
         while not (finished.is_set() and cursor > await last_transaction()):
             horizon = await ladders.horizon()
@@ -266,3 +266,16 @@ async def test_every_question_ends_in_time_when_postgresql_is_away(
             return_exceptions=True,
         )
     assert {type(outcome) for outcome in outcomes} == {StoreUnavailable}
+
+
+# Who was taken off
+
+
+async def test_who_was_taken_off_is_told_apart_and_is_news(ladders: Ladders, sql: Sql) -> None:
+    await write_entries(sql, ALL_TIME, entry(1, 10), entry(2, 20))
+    before = await horizon_after(ladders, await transaction_of(sql, 1))
+    await sql.execute("UPDATE ladder_entries SET removed = true, changed_by = pg_current_xact_id() WHERE number = 2")
+    after = await horizon_after(ladders, await transaction_of(sql, 2))
+    assert [chunk async for chunk in ladders.entries(ALL_TIME)] == [[entry(1, 10), Removal(2)]]
+    assert await changes(ladders, before, after) == {ALL_TIME: [Removal(2)]}
+    assert await ladders.ranked(ALL_TIME, 10) == [entry(1, 10)]

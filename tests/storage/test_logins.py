@@ -11,7 +11,16 @@ import asyncpg
 import pytest
 
 from storage.accounts import Accounts, Player
-from storage.logins import LoginRevoked, Logins, NewRefreshToken, RefreshTokenReused, RefreshTokenUnknown
+from storage.logins import (
+    LoginRefused,
+    LoginRevoked,
+    Logins,
+    LoginUnknown,
+    NewRefreshToken,
+    OpenLogin,
+    RefreshTokenReused,
+    RefreshTokenUnknown,
+)
 from storage.postgres import Postgres
 from tests.storage.playing import NOON, Sql
 
@@ -36,7 +45,7 @@ async def player(accounts: Accounts) -> Player:
 async def sid(logins: Logins, player: Player) -> UUID:
     """A login whose refresh token is "first"."""
     found = uuid4()
-    await logins.open(found, player.number, token("first"))
+    await logins.open(found, player.number, "-", token("first"))
     return found
 
 
@@ -57,22 +66,22 @@ async def test_unknown_login_counts_as_revoked(logins: Logins, sid: UUID) -> Non
 
 async def test_player_may_have_several_logins(logins: Logins, player: Player, sid: UUID) -> None:
     other = uuid4()
-    await logins.open(other, player.number, token("of the other"))
+    await logins.open(other, player.number, "-", token("of the other"))
     await logins.revoke(sid, NOON)
     assert await logins.player_of(other) == player
     assert (await logins.rotate(hash_of("of the other"), token("next", NOON + HOUR)))[0] == other
 
 
 async def test_login_of_nobody_is_not_opened(logins: Logins, sql: Sql) -> None:
-    with pytest.raises(asyncpg.ForeignKeyViolationError):
-        await logins.open(uuid4(), 1, token("first"))
+    with pytest.raises(LoginRefused):
+        await logins.open(uuid4(), 1, "-", token("first"))
     assert await sql.fetchval("SELECT count(*) FROM logins") == 0
 
 
 async def test_login_without_its_token_is_not_opened(logins: Logins, player: Player, sid: UUID, sql: Sql) -> None:
     other = uuid4()
     with pytest.raises(asyncpg.UniqueViolationError):
-        await logins.open(other, player.number, token("first"))
+        await logins.open(other, player.number, "-", token("first"))
     assert await sql.fetchval("SELECT count(*) FROM logins WHERE sid = $1", other) == 0
 
 
@@ -128,7 +137,7 @@ async def test_used_refresh_token_revokes_the_login_durably(logins: Logins, sid:
 
 async def test_reuse_leaves_other_logins_alone(logins: Logins, player: Player, sid: UUID) -> None:
     other = uuid4()
-    await logins.open(other, player.number, token("of the other"))
+    await logins.open(other, player.number, "-", token("of the other"))
     await logins.rotate(hash_of("first"), token("second"))
     with pytest.raises(RefreshTokenReused):
         await logins.rotate(hash_of("first"), token("third"))
@@ -162,7 +171,7 @@ async def test_of_two_who_exchange_one_token_at_once_one_wins_and_the_login_ends
 ) -> None:
     for attempt in range(10):
         sid = uuid4()
-        await logins.open(sid, player.number, token(f"first {attempt}"))
+        await logins.open(sid, player.number, "-", token(f"first {attempt}"))
         outcomes = await asyncio.gather(
             *(logins.rotate(hash_of(f"first {attempt}"), token(f"{attempt} {who}", NOON + HOUR)) for who in range(4)),
             return_exceptions=True,
@@ -185,7 +194,7 @@ async def test_login_stays_revoked_when_its_token_is_exchanged_at_the_same_momen
 ) -> None:
     for attempt in range(10):
         sid = uuid4()
-        await logins.open(sid, player.number, token(f"first {attempt}"))
+        await logins.open(sid, player.number, "-", token(f"first {attempt}"))
         exchanged, _ = await asyncio.gather(
             logins.rotate(hash_of(f"first {attempt}"), token(f"second {attempt}", NOON + HOUR)),
             logins.revoke(sid, NOON + HOUR),
@@ -202,3 +211,50 @@ async def test_login_stays_revoked_when_its_token_is_exchanged_at_the_same_momen
 async def test_refresh_tokens_themselves_are_not_kept(postgres: Postgres, sid: UUID) -> None:
     rows = await postgres.fetch("SELECT token_hash FROM refresh_tokens")
     assert [row["token_hash"] for row in rows] == [hash_of("first")]
+
+
+# What a player sees of the own logins
+
+
+async def test_logins_are_listed_newest_first_with_when_they_were_used(
+    logins: Logins, player: Player, sid: UUID
+) -> None:
+    later = uuid4()
+    await logins.open(later, player.number, "-", token("of the later", NOON + HOUR))
+    await logins.rotate(hash_of("first"), token("second", NOON + 2 * HOUR))
+    assert await logins.open_logins(player.number, NOON + 3 * HOUR) == [
+        OpenLogin(later, NOON + HOUR, NOON + HOUR),
+        OpenLogin(sid, NOON, NOON + 2 * HOUR),
+    ]
+    await logins.revoke(later, NOON)
+    # One whose last refresh token has expired cannot be used any more, either.
+    assert [one.sid for one in await logins.open_logins(player.number, NOON + LIFETIME)] == [sid]
+    assert await logins.open_logins(player.number, NOON + LIFETIME + 2 * HOUR) == []
+    assert await logins.open_logins(player.number + 1, NOON) == []
+
+
+async def test_only_own_logins_can_be_ended(logins: Logins, accounts: Accounts, player: Player, sid: UUID) -> None:
+    stranger = await accounts.register(uuid4(), "bob@example.test", "bob", "-", NOON)
+    for login, number in ((sid, stranger.number), (uuid4(), player.number)):
+        with pytest.raises(LoginUnknown):
+            await logins.revoke_own(login, number, NOON)
+    assert await logins.player_of(sid) == player
+    for _ in range(2):
+        await logins.revoke_own(sid, player.number, NOON + HOUR)
+    with pytest.raises(LoginRevoked):
+        await logins.player_of(sid)
+
+
+async def test_ended_logins_are_found_by_when_they_ended(logins: Logins, player: Player, sid: UUID) -> None:
+    later = uuid4()
+    await logins.open(later, player.number, "-", token("of the later"))
+    assert await logins.revoked_since(NOON) == []
+    await logins.revoke_own(sid, player.number, NOON)
+    await logins.revoke(later, NOON + HOUR)
+    assert sorted(await logins.revoked_since(NOON)) == sorted([sid, later])
+    assert await logins.revoked_since(NOON + HOUR) == [later]
+
+
+async def test_login_with_a_password_that_was_changed_is_refused(logins: Logins, player: Player) -> None:
+    with pytest.raises(LoginRefused):
+        await logins.open(uuid4(), player.number, "an older hash", token("first"))

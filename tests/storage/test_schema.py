@@ -129,7 +129,7 @@ DRIFTS = [
     "ALTER TABLE players ADD COLUMN more integer",
     "ALTER TABLE players DROP COLUMN registered_at",
     "ALTER TABLE players RENAME COLUMN registered_at TO since",
-    "ALTER TABLE players ALTER COLUMN username DROP NOT NULL",
+    "ALTER TABLE players ALTER COLUMN registered_at DROP NOT NULL",
     "ALTER TABLE sessions ALTER COLUMN stage SET NOT NULL",
     "ALTER TABLE sessions ALTER COLUMN stage TYPE bigint",
     "ALTER TABLE sessions ALTER COLUMN version DROP DEFAULT",

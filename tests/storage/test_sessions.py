@@ -6,16 +6,10 @@ import random
 
 import pytest
 
-from game.session import NEVER_PLAYED, Cancel, Complete, PlayerState
-from storage.commits import Applied, Change, Commits
+from game.session import NEVER_PLAYED, Cancel, Complete
+from storage.commits import Change, Commits
 from storage.sessions import PlayerUnknown, SessionStore
-from tests.storage.playing import Sql, add_players, change, event_of, game, random_command, random_time, start
-
-
-async def apply(commits: Commits, *changes: Change) -> PlayerState:
-    for each in changes:
-        assert isinstance(await commits.commit(each), Applied)
-    return changes[-1].state
+from tests.storage.playing import Sql, add_players, apply, change, event_of, game, random_command, random_time, start
 
 
 async def test_unknown_player_has_no_state(sessions: SessionStore, sql: Sql) -> None:

@@ -57,6 +57,15 @@ class Follower:
         for message in pushes:
             self.push(message)
 
+    async def until(self, username: str, *, shown: bool = True) -> None:
+        """Wait, without asking for anything, until this name is among the entries, or is not."""
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                self.catch_up()
+                if any(entry["username"] == username for entry in self.entries) is shown:
+                    return
+                self.push(await self.client.receive())
+
     async def check(self) -> None:
         """Hold exactly what leaderboard.get gives, as soon as both speak of the same version."""
         async with asyncio.timeout(PATIENCE):

@@ -328,3 +328,31 @@ async def test_emptied_redis_comes_right_by_itself(unlimited: Server, stores: St
         await play(player, 0, 4, 5, 6)
         await follower.check()
         assert [entry["totalScore"] for entry in follower.entries] == [15]
+
+
+async def test_player_is_told_its_own_place_and_a_spectator_is_not(unlimited: Server) -> None:
+    async with unlimited.client() as ann, unlimited.client() as bob, unlimited.client() as spectator:
+        for client in (ann, bob, spectator):
+            await client.do("leaderboard.subscribe", board="weekly:1")
+        await ann.register("placedone")
+        await bob.register("placedtwo")
+        await play(ann, 1, 10, 0, 0)
+        place = await ann.push("leaderboard.place")
+        assert (place["board"], place["position"], place["total"]) == ("weekly:1", 1, 1)
+        await play(bob, 1, 20, 0, 0)
+        for client, position in ((bob, 1), (ann, 2)):
+            place = await client.push("leaderboard.place")
+            assert (place["board"], place["position"], place["total"]) == ("weekly:1", position, 2)
+        board = await ann.do("leaderboard.get", board="weekly:1")
+        assert (place["epoch"], place["version"]) == (board["epoch"], board["version"])
+        # The one who leaves is told nothing more, nor is one whose socket is a spectator's again.
+        await ann.do("leaderboard.unsubscribe", board="weekly:1")
+        await bob.do("auth.logout")
+        async with unlimited.client() as cem:
+            await cem.register("placedthree")
+            await cem.do("leaderboard.subscribe", board="weekly:1")
+            await play(cem, 1, 30, 0, 0)
+            assert (await cem.push("leaderboard.place"))["position"] == 1
+        for client in (ann, bob, spectator):
+            await client.do("ping")
+            assert "leaderboard.place" not in [message["type"] for message in client.pushes]

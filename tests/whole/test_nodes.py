@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 import pytest
@@ -12,6 +13,7 @@ from websockets.exceptions import InvalidStatus
 
 from tests.server.clients import Client
 from tests.stores import Stores
+from tests.whole.board import Follower
 from tests.whole.running import Server, database_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -86,3 +88,66 @@ async def test_revoked_login_is_refused_by_the_other_node(nodes: Nodes) -> None:
         async with nodes.other.client(granted["token"]):
             pass
     assert caught.value.response.status_code == 401
+
+
+async def test_spectator_of_the_other_node_sees_every_change(nodes: Nodes) -> None:
+    async with AsyncExitStack() as stack:
+        followers = [
+            Follower(await stack.enter_async_context(node.client()), "all-time:2", 10)
+            for node in (nodes.one, nodes.other)
+        ]
+        for follower in followers:
+            await follower.subscribe()
+        for index in range(6):
+            node = (nodes.one, nodes.other)[index % 2]
+            player = await stack.enter_async_context(node.client())
+            await player.register(f"seen{index}")
+            await player.do("session.start", difficulty=2)
+            await player.do("session.close", score=index)
+            # Both have it before they ask for anything themselves.
+            for follower in followers:
+                await follower.until(f"seen{index}")
+        for follower in followers:
+            await follower.check()
+        assert followers[0].entries == followers[1].entries
+
+
+async def test_session_is_pushed_to_the_players_sockets_on_the_other_node(nodes: Nodes) -> None:
+    async with nodes.one.client() as client:
+        token = (await client.register("pushedover"))["token"]
+        async with nodes.other.client(token) as second:
+            await second.push("welcome")
+            begun = await client.do("session.start", difficulty=9)
+            async with asyncio.timeout(SECONDS):
+                assert await second.push("session") == begun
+
+
+async def test_ended_logins_reach_the_sockets_of_the_other_node(nodes: Nodes) -> None:
+    async with nodes.one.client() as client, nodes.one.client() as keeper:
+        granted = await client.register("endedover")
+        await keeper.do("auth.login", email="endedover@example.test", password="correct horse")
+        async with nodes.other.client(granted["token"]) as second:
+            await second.push("welcome")
+            listed = (await keeper.do("logins.list"))["logins"]
+            (ended,) = [one["id"] for one in listed if not one["current"]]
+            await keeper.do("logins.revoke", id=ended)
+            async with asyncio.timeout(SECONDS):
+                assert await second.closed() == 4401
+
+
+async def test_deleted_account_leaves_the_boards_and_sockets_of_the_other_node(nodes: Nodes) -> None:
+    async with nodes.one.client() as client, nodes.other.client() as spectator:
+        token = (await client.register("leaving"))["token"]
+        follower = Follower(spectator, "daily:3", 10)
+        await follower.subscribe()
+        await client.do("session.start", difficulty=3)
+        await client.do("session.close", score=3)
+        await follower.until("leaving")
+        async with nodes.other.client(token) as second:
+            await second.push("welcome")
+            await client.do("user.delete")
+            async with asyncio.timeout(SECONDS):
+                assert await second.closed() == 4401
+        await follower.until("leaving", shown=False)
+        await follower.check()
+        assert follower.fulls == 0  # a delta did it
