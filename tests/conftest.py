@@ -58,7 +58,7 @@ class Guard:
             self._note_skip(report)
 
     def _note_skip(self, report: pytest.TestReport | pytest.CollectReport) -> None:
-        if isinstance(report.longrepr, tuple):
+        if isinstance(report.longrepr, tuple | list):  # a list where another process has run it
             reason = report.longrepr[2].removeprefix("Skipped: ")
             if reason.startswith(NOT_RUN):
                 self.not_run.append((report.nodeid, reason.removeprefix(NOT_RUN)))

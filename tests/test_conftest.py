@@ -52,8 +52,9 @@ def test_test_not_run_is_listed_with_its_reason(run: Run) -> None:
     )
 
 
-def test_test_not_run_fails_a_ci(run: Run) -> None:
-    result = run(PASSES + NOT_RUN, ci="true")
+@pytest.mark.parametrize("apart", [(), ("-p", "xdist.plugin", "-n", "1")], ids=["here", "in another process"])
+def test_test_not_run_fails_a_ci(run: Run, apart: tuple[str, ...]) -> None:
+    result = run(PASSES + NOT_RUN, *apart, ci="true")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["*::test_browser: no Chromium*", "CI is set, so this run has failed*"])
 

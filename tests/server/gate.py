@@ -37,7 +37,7 @@ class Gate:
     async def open(self) -> None:
         """The store is there."""
         self._answers = True
-        self._listener = await asyncio.start_server(self._pass_on, "127.0.0.1", self._port)
+        self._listener = await asyncio.start_server(self._let_in, "127.0.0.1", self._port)
         self._port = self._listener.sockets[0].getsockname()[1]
 
     async def shut(self) -> None:
@@ -54,18 +54,23 @@ class Gate:
         """From now on requests arrive, but their answers are lost together with the connection."""
         self._answers = False
 
-    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
+    def _let_in(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # Known from the first moment on: `shut` ends those too that are still on their way to the store.
         self.connections += 1
-        store_reader, store_writer = await self._to_store()
-        self._open[task] = [writer, store_writer]
+        writers = [writer]
+        task = asyncio.create_task(self._pass_on(reader, writers))
+        self._open[task] = writers
+        task.add_done_callback(self._open.pop)
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writers: list[asyncio.StreamWriter]) -> None:
+        (writer,) = writers
         try:
+            store_reader, store_writer = await self._to_store()
+            writers.append(store_writer)
             await asyncio.gather(self._pump(reader, store_writer), self._pump(store_reader, writer, answers=True))
         finally:
-            for one in (writer, store_writer):
+            for one in writers:
                 one.transport.abort()
-            del self._open[task]
 
     async def _to_store(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         parts = urlsplit(self._store_url)

@@ -46,6 +46,7 @@ async def test_spectator_is_welcomed(server: Server) -> None:
     assert len(welcome["serverTime"]) == len("2026-11-23T13:20:46.123Z")
     assert welcome["limits"] == {
         "maxMessageBytes": 65536,
+        "maxPlayerMessageBytes": 4 * 2**20,
         "maxStageScore": 1_000_000,
         "stages": 3,
         "boardHz": 10,
