@@ -319,7 +319,7 @@ class HttpEdge:
         except Exception as error:
             response = _error(as_request_error(error, self._log))
         response.headers.update(_SECURITY_HEADERS)
-        if request.path.startswith("/static/"):
+        if request.path.startswith(("/static/", "/client/")):
             # Asked for again each time (304 when it is the same): modules of two releases do not fit together.
             response.headers["Cache-Control"] = "no-cache"
         origin = request.headers.get("Origin")

@@ -27,7 +27,9 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run pytest with our conftest.py on one file of the given text, with or without CI set."""
     monkeypatch.delenv("NOT_RUN_REPORT", raising=False)
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # nothing but ours, and fast
-    pytester.makeconftest((HERE / "conftest.py").read_text(encoding="utf-8"))
+    # Without the stores, which a process that pytest starts would not find.
+    text = (HERE / "conftest.py").read_text(encoding="utf-8")
+    pytester.makeconftest(text.replace('pytest_plugins = ["tests.stores"]\n', ""))
 
     def run(text: str, *args: str, ci: str = "", **more: str) -> pytest.RunResult:
         monkeypatch.setenv("CI", ci)
