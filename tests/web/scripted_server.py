@@ -12,7 +12,9 @@ from typing import Any, Final
 
 from aiohttp import WSMsgType, web
 
-WEB: Final = Path(__file__).parent.parent.parent / "web"
+ROOT: Final = Path(__file__).parent.parent.parent
+WEB: Final = ROOT / "web"
+CLIENT: Final = ROOT / "client" / "js"
 HEADERS: Final = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
@@ -122,6 +124,7 @@ class ScriptedServer:
         app.router.add_get("/leaderboard", server._page("leaderboard.html"))
         app.router.add_get("/ws", server._socket)
         app.router.add_static("/static", WEB)
+        app.router.add_static("/client", CLIENT)
         app.on_response_prepare.append(server._add_headers)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0)
         await runner.setup()

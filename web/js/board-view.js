@@ -1,6 +1,6 @@
 /** Draws a board into a list: one row a player, which slides to its new place and lights up when its score changes. */
 
-/** @typedef {import("./board-state.js").Entry} Entry */
+/** @typedef {import("/client/board-state.js").Entry} Entry */
 
 const SLIDE_MS = 260;
 const GLOW_MS = 1200;

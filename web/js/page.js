@@ -1,10 +1,12 @@
 /** Puts a page together: which board the address asks for, its feed, its view, and whether it is live. */
 
+import { BoardFeed } from "/client/board-feed.js";
+import { hurryWhenSeen } from "/client/hurry.js";
+import { LiveSocket, socketUrl } from "/client/socket.js";
+
 import { Announcer } from "./announcer.js";
-import { BoardFeed } from "./board-feed.js";
 import { formatBoardName, parseBoardName } from "./board-name.js";
 import { BoardView } from "./board-view.js";
-import { LiveSocket, socketUrl } from "./socket.js";
 import { StatusMark } from "./status-mark.js";
 import texts from "./texts.en.js";
 import { setUpTheme } from "./theme.js";
@@ -39,7 +41,7 @@ function follow(name) {
   const announcer = new Announcer(element("summary"));
 
   feed.addEventListener("state", () => {
-    const { entries, total } = /** @type {import("./board-state.js").BoardState} */ (feed.state);
+    const { entries, total } = /** @type {import("/client/board-state.js").BoardState} */ (feed.state);
     const [leader] = entries;
     const players = texts.players(total, numbers.format(total));
     status.live();
@@ -54,12 +56,8 @@ function follow(name) {
     socket.close();
     sayUnknown();
   });
-  addEventListener("online", () => socket.hurry());
-  document.addEventListener("visibilitychange", () => {
-    if (document.visibilityState === "visible") {
-      socket.hurry();
-    }
-  });
+  hurryWhenSeen(socket);
+  feed.open();
   socket.open();
 }
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { applyDelta, compareEntries, fromLeaderboard } from "../../web/js/board-state.js";
+import { applyDelta, compareEntries, fromLeaderboard } from "../../../client/js/board-state.js";
 
 const entry = (number, totalScore, passedAllGames = false, achievedAt = "2026-11-23T10:00:00.000Z") => ({
   number,

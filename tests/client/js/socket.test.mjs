@@ -1,55 +1,26 @@
 import assert from "node:assert/strict";
 import { beforeEach, mock, test } from "node:test";
 
-import { ConnectionLost, LiveSocket, ServerError, socketUrl } from "../../web/js/socket.js";
-
-/** The browser's WebSocket, as far as it is used. */
-class FakeWebSocket extends EventTarget {
-  readyState = 0;
-  sent = [];
-  closed = false;
-
-  send(text) {
-    this.sent.push(JSON.parse(text));
-  }
-
-  close() {
-    this.closed = true;
-  }
-
-  open() {
-    this.readyState = 1;
-    this.say({ type: "welcome", data: {} });
-  }
-
-  say(message) {
-    this.dispatchEvent(new MessageEvent("message", { data: JSON.stringify(message) }));
-  }
-
-  die() {
-    this.readyState = 3;
-    this.dispatchEvent(new Event("close"));
-  }
-}
+import { ConnectionLost, ServerError } from "../../../client/js/errors.js";
+import { LiveSocket, socketUrl } from "../../../client/js/socket.js";
+import { FakeWebSocket } from "./fakes.mjs";
 
 let tries;
 let happened;
 let live;
 let jitter;
+let needed;
 
 beforeEach(() => {
   mock.timers.reset();
   mock.timers.enable({ apis: ["setTimeout", "Date"], now: 1_000_000 });
-  tries = [];
+  tries = FakeWebSocket.tries = [];
   happened = [];
   jitter = 1;
-  const connect = () => {
-    tries.push(new FakeWebSocket());
-    return tries.at(-1);
-  };
-  live = new LiveSocket("ws://here/ws", { connect, random: () => jitter });
+  needed = true;
+  live = new LiveSocket("ws://here/ws", { WebSocket: FakeWebSocket, random: () => jitter }, () => needed);
   for (const type of ["up", "down", "push"]) {
-    live.addEventListener(type, ({ detail }) => happened.push(detail === undefined ? type : detail.type));
+    live.addEventListener(type, ({ detail }) => happened.push(detail?.type ?? type));
   }
   live.open();
 });
@@ -170,6 +141,72 @@ test("who hurries does not wait for the end of a pause, and asks a connection at
   assert.deepEqual(tries[1].sent, [{ type: "ping", id: 1 }]);
   tick(8_000);
   assert.equal(tries[1].closed, true);
+});
+
+test("one connection is enough, whoever opens and wakes", () => {
+  live.open();
+  live.wake();
+  assert.equal(tries.length, 1);
+});
+
+test("who was thrown out for what it sent does not come back soon, whoever hurries", () => {
+  for (const code of [1003, 1007, 1009, 4400, 4429]) {
+    tries.at(-1).open();
+    tries.at(-1).die(code);
+    const before = tries.length;
+    tick(14_999);
+    live.hurry();
+    assert.equal(tries.length, before);
+    tick(15_001);
+    assert.equal(tries.length, before + 1);
+  }
+});
+
+test("a connection that was closed since nobody needed it comes back when somebody does", () => {
+  needed = false;
+  tries[0].open();
+  tries[0].die(4408);
+  tick(600_000);
+  live.hurry();
+  assert.equal(tries.length, 1);
+  live.wake();
+  live.wake();
+  assert.equal(tries.length, 2);
+  needed = true;
+  tries[1].open();
+  tries[1].die(4408);
+  tick(1000);
+  assert.equal(tries.length, 3);
+});
+
+test("a server that drains is asked nothing more, and what it was asked may still be answered", async () => {
+  tries[0].open();
+  const asked = live.request("ping");
+  tries[0].push("server.draining", { reconnectAfterMs: 500 });
+  assert.equal(live.connected, false);
+  await assert.rejects(live.request("ping"), (error) => error instanceof ConnectionLost && !error.sent);
+  tries[0].say({ type: "pong", re: 1, data: {} });
+  await asked;
+  assert.equal(tries[0].sent.length, 1);
+});
+
+test("what speaks another language is left", () => {
+  tries[0].open();
+  tries[0].dispatchEvent(new MessageEvent("message", { data: "<html>" }));
+  assert.equal(tries[0].closed, true);
+  tick(1000);
+  assert.equal(tries.length, 2);
+});
+
+test("what is too long for the server is not sent", async () => {
+  tries[0].open({ limits: { maxPlayerMessageBytes: 100 } });
+  await assert.rejects(live.request("user.password", { password: "ä".repeat(50) }), { code: "too_large" });
+  live.request("user.password", { password: "a".repeat(40) });
+  assert.equal(tries[0].sent.length, 1);
+});
+
+test("the client offers its version of the protocol", () => {
+  assert.deepEqual([tries[0].url, tries[0].protocol], ["ws://here/ws", "braingame.v1"]);
 });
 
 test("closed for good is closed for good", () => {

@@ -1,0 +1,37 @@
+/**
+ * What the client takes from its surroundings. Tests bring their own; so may a program where there is no global
+ * WebSocket.
+ *
+ * @typedef {object} World
+ * @property {new (url: string, protocols: string) => WebSocket} WebSocket
+ * @property {() => number} random from 0 to below 1
+ * @property {() => string} uuid a new one each time, that nobody can guess
+ * @property {() => number} now in ms since 1970
+ * @property {(callback: () => void, milliseconds: number) => any} setTimeout
+ * @property {(timer: any) => void} clearTimeout
+ */
+
+/**
+ * @param {Partial<World>} [given] instead of the real ones
+ * @returns {World}
+ */
+export function makeWorld(given = {}) {
+  return {
+    WebSocket: globalThis.WebSocket,
+    random: Math.random,
+    uuid,
+    // Looked up at each call, and called as functions of the global object, as browsers want it.
+    now: () => Date.now(),
+    setTimeout: (callback, milliseconds) => globalThis.setTimeout(callback, milliseconds),
+    clearTimeout: (timer) => globalThis.clearTimeout(timer),
+    ...given,
+  };
+}
+
+/** A page without TLS, on a classroom's network say, has no `crypto.randomUUID`. */
+function uuid() {
+  if (crypto.randomUUID !== undefined) {
+    return crypto.randomUUID();
+  }
+  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
