@@ -28,7 +28,8 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
         | {"aiohttp", "bcrypt", "jwt", "pydantic", "prometheus_client", "pydantic_settings", "structlog", "uvloop"}
         | {"websockets"}
     ),
-    "images": frozenset({"numpy", "cv2", "PIL"}),  # pure: bytes in, a distance out
+    # pure: bytes in, a distance out; the evaluation also knows what it is compared with
+    "images": frozenset({"numpy", "cv2", "PIL"} | {"imagehash", "scipy", "skimage", "sklearn"}),
     "client": frozenset({"protocol", "websockets"}),
     "conformance": frozenset({"game", "protocol", "pydantic", "websockets"}),
     "bench": frozenset({"client", "protocol", "aiohttp", "uvloop", "websockets"}),
@@ -44,6 +45,8 @@ HOMES: Mapping[str, frozenset[str]] = {
     "cv2": frozenset({"images"}),  # what drawings are compared by
     "PIL": frozenset({"images"}),  # pictures into pixels
     "numpy": frozenset({"images"}),
+    # what is not installed where the server runs
+    **dict.fromkeys(("imagehash", "scipy", "skimage", "sklearn"), frozenset({"images.evaluation"})),
     "redis": frozenset({"storage.boards", "storage.notices"}),  # the live boards, and word of them between nodes
     "asyncpg": frozenset({"storage"}),  # each store keeps its own SQL
     "alembic": frozenset({"storage.migrations", "storage.schema"}),  # the steps, and what applies them
@@ -63,6 +66,8 @@ MIRRORED = ("game", "protocol", "storage", "server", "images", "client", "confor
 # ... but for these, each with the reason. A folder stands for all that is in it.
 WITHOUT_TEST_MODULE: Mapping[str, str] = {
     "server/version.py": "one constant; tests/whole sees it in the welcome",
+    "images/errors.py": "two exceptions; tests/images/test_decode.py sees both raised",
+    "images/evaluation": "tests/images/test_evaluation.py measures with all of it",
     "storage/migrations": "run by Alembic alone; tests/storage/test_schema.py migrates real databases with them",
 }
 
