@@ -1,6 +1,7 @@
 """Forty motifs as strokes, drawn from memory in a square from -1 to 1 (y grows downwards).
 
-`TUNING` were looked at while the comparison was made and its weights fitted; `HELD_OUT` only to measure it.
+The boundary was set on `TUNING`. `HELD_OUT` measures the comparison; how far it is fresh says
+docs/decisions/0006-image-comparison.md.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The pictures that methods are measured with: synthetic hands, and digits that people wrote.
 
-The same seeds give the same pictures. What was tuned with and what is measured with share no motif, hand or digit.
+The same seeds give the same pictures.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ WHITE: Colour = (255, 255, 255, 255)
 NEAR = 25
 FAR = 60
 
-FEW = ["house", "cat", "umbrella", "bicycle"]
+FEW = ["house", "umbrella", "bicycle"]
 each_motif = pytest.mark.parametrize("motif", FEW)
 
 
@@ -51,7 +51,7 @@ def test_blank_sheets_of_different_paper_are_the_same() -> None:
 
 
 def test_the_order_makes_no_difference() -> None:
-    drawings = [of_file(Hand(seed).draw(MOTIFS[motif])) for seed, motif in enumerate(FEW * 2)]
+    drawings = [of_file(Hand(seed).draw(MOTIFS[motif])) for seed, motif in enumerate(FEW)]
     for a in drawings:
         for b in drawings:
             assert distance(a, b) == distance(b, a)

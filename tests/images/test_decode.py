@@ -97,7 +97,7 @@ def test_blank_sheets_of_any_size_are_blank(size: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
 def test_a_large_picture_is_shrunk_without_losing_the_drawing(kind: str) -> None:
-    large = sheet("house", side=2300, width=14)
+    large = sheet("house", side=1600, width=10)
     assert distance(ORIGINAL, decode(text(encoded(large, kind, "RGB")))) <= 10
 
 
@@ -214,13 +214,13 @@ SMALL = [encoded(sheet("star", side=48, width=2), kind, mode) for kind, mode in
          (("PNG", "RGBA"), ("PNG", "P"), ("JPEG", "RGB"), ("WEBP", "RGBA"), ("GIF", "P"))]  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.sampled_from(SMALL), st.integers(0, 10_000))
 def test_a_file_cut_off_anywhere_is_read_or_refused(file: bytes, cut: int) -> None:
     never_fails_otherwise(file[: cut % len(file)])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.sampled_from(SMALL), st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), max_size=4))
 def test_a_damaged_file_is_read_or_refused(file: bytes, damage: list[tuple[int, int]]) -> None:
     damaged = bytearray(file)
@@ -237,4 +237,4 @@ def test_any_text_is_refused_as_unreadable(sent: str) -> None:
 
 
 def test_a_hand_s_drawings_are_all_read() -> None:
-    assert not any(decode(text(Hand(seed).draw(MOTIFS["cup"]))).blank for seed in range(12))
+    assert not any(decode(text(Hand(seed).draw(MOTIFS["cup"]))).blank for seed in range(5))
