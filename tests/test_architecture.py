@@ -30,7 +30,7 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     ),
     # pure: bytes in, a distance out; the evaluation also knows what it is compared with
     "images": frozenset({"numpy", "cv2", "PIL"} | {"imagehash", "scipy", "skimage", "sklearn"}),
-    "client": frozenset({"protocol", "websockets"}),
+    "client": frozenset({"websockets"}),  # a folder to be copied, without the rest of this repository
     "conformance": frozenset({"game", "protocol", "pydantic", "websockets"}),
     "bench": frozenset({"client", "protocol", "aiohttp", "uvloop", "websockets"}),
     "run_server": frozenset({"server", "conformance", "uvloop"}),
@@ -66,6 +66,7 @@ MIRRORED = ("game", "protocol", "storage", "server", "images", "client", "confor
 # ... but for these, each with the reason. A folder stands for all that is in it.
 WITHOUT_TEST_MODULE: Mapping[str, str] = {
     "server/version.py": "one constant; tests/whole sees it in the welcome",
+    "client/examples": "tests/client/test_player.py runs them",
     "images/errors.py": "two exceptions; tests/images/test_decode.py sees both raised",
     "images/evaluation": "tests/images/test_evaluation.py measures with all of it",
     "storage/migrations": "run by Alembic alone; tests/storage/test_schema.py migrates real databases with them",
@@ -264,7 +265,7 @@ def test_allowed_directions_pass(tmp_path: Path) -> None:
         "storage/accounts.py": "import asyncpg\nimport game.session",
         "server/hub.py": "import game.session\nfrom protocol import codec\nfrom storage import accounts",
         "run_server.py": "from server.main import main",
-        "client/client.py": "from protocol import codec",
+        "client/client.py": "import websockets",
         "tests/server/test_hub.py": "import server.hub, anything",
         ".venv/lib/thing.py": "import anything",
         "var/thing.py": "import anything",
