@@ -20,6 +20,8 @@ from client.errors import ConnectionLost, RequestRefused
 SUBPROTOCOL: Final = Subprotocol("braingame.v1")
 #: Seconds for a handshake and the welcome behind it.
 OPEN_SECONDS: Final = 10.0
+#: Seconds between pings, and for the pong to come: a dead connection is noticed after twice as long.
+PING_SECONDS: Final = 20.0
 #: A connection that lived so long was a good one: the next try may follow soon.
 STEADY_SECONDS: Final = 10.0
 
@@ -107,7 +109,13 @@ class Link:
         coming: asyncio.Task[None] | None = None
         try:
             async with connect(
-                self._url, subprotocols=[SUBPROTOCOL], open_timeout=OPEN_SECONDS, max_size=None, close_timeout=1
+                self._url,
+                subprotocols=[SUBPROTOCOL],
+                open_timeout=OPEN_SECONDS,
+                ping_interval=PING_SECONDS,
+                ping_timeout=PING_SECONDS,
+                close_timeout=1,
+                max_size=None,
             ) as socket:
                 async with asyncio.timeout(OPEN_SECONDS):
                     welcome = json.loads(await socket.recv())
