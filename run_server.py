@@ -1,8 +1,14 @@
-"""Start the Brain Game server: `python run_server.py --help`."""
+"""Start the Brain Game server: `python run_server.py --help`; or, for authors of clients, `… conformance --help`."""
 
 import sys
 
-from server.main import run
-
 if __name__ == "__main__":
-    sys.exit(run(sys.argv[1:]))
+    arguments = sys.argv[1:]
+    # Each imports what it needs: the server should be up soon, and the kit needs no stores.
+    if arguments[:1] == ["conformance"]:
+        from conformance.main import run as run_conformance_kit
+
+        sys.exit(run_conformance_kit(arguments[1:], sys.stdout))
+    from server.main import run
+
+    sys.exit(run(arguments))
