@@ -94,16 +94,12 @@ async def _serve(flags: argparse.Namespace, output: TextIO) -> None:
     scenarios = SCENARIOS if flags.scenario is None else {flags.scenario: SCENARIOS[flags.scenario]}
     site = Site(scenarios, Pace(flags.patience, flags.settle), say)
     host = f"[{flags.host}]" if ":" in flags.host else flags.host
-    problem: OSError | None = None
     try:
         async with site.open(flags.host, flags.port) as port:
             say(f"Brain Game's conformance kit is ready on http://{host}:{port}")
             await stop.wait()
-    except* OSError as errors:
-        # The group is of one: nothing else runs before the port is had.
-        (problem,) = (error for error in errors.exceptions if isinstance(error, OSError))
-    if problem is not None:  # raised in there it would be one of a group
-        raise UsageError(f"port {flags.port} of {flags.host} cannot be had: {problem}")
+    except OSError as error:
+        raise UsageError(f"port {flags.port} of {flags.host} cannot be had: {error}") from None
 
 
 def _listing(only: str | None) -> str:

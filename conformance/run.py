@@ -57,7 +57,17 @@ class Run:
 
     async def play(self) -> None:
         """Carry out the script, tell what came of it, then serve on as a plain server until canceled."""
-        stage = self.stage
+        try:
+            await self._follow_script()
+            self.verdict.end()
+            self._on_end(self.verdict)
+            self.over.set()
+            await self._serve_on()
+        finally:
+            self.over.set()  # whoever still waits for the verdict waits for nothing
+            await self.stage.drop_silent()
+
+    async def _follow_script(self) -> None:
         try:
             await self._connection()
             for step in self._steps:
@@ -66,13 +76,9 @@ class Run:
         except Failed as failed:
             self.verdict.fail(self._expected, failed.got)
             if failed.request is not None:
-                await stage.answer(failed.request)
-        self.verdict.end()
-        await stage.release()
-        await stage.drop_silent()
-        self._on_end(self.verdict)
-        self.over.set()
-        await self._serve_on()
+                await self.stage.answer(failed.request)
+        await self.stage.release()
+        await self.stage.drop_silent()
 
     async def _carry_out(self, step: Step) -> None:
         stage, board = self.stage, self.stage.world.board
@@ -206,6 +212,7 @@ class Run:
         await self._ask_for_report()
         ask_again_at = until
         got: str | None = None
+        limit = _USUAL_LIMIT
         while True:
             event = await stage.listen(min(until, ask_again_at))
             match event:
@@ -218,7 +225,8 @@ class Run:
                     await stage.answer(event)
                     if report.board != stage.memory.board:
                         continue
-                    if board.agrees(report.entries, peer.visitor.follows.get(report.board, _USUAL_LIMIT)):
+                    limit = peer.visitor.follows.get(report.board, _USUAL_LIMIT)
+                    if board.agrees(report.entries, limit):
                         board.settle()
                         self._ok("the client says that it holds just this")
                         return
@@ -235,7 +243,7 @@ class Run:
                 case Lost() if not stage.peers:
                     break
         if got is not None:
-            right = [(row.entry.number, row.entry.total_score) for row in board.now.rows]
+            right = [(row.entry.number, row.entry.total_score) for row in board.now.top(limit)]
             raise Failed(f"(number, totalScore) {got}, not {right}")
         board.settle()
         self._ok("not told (conformance.state), so not checked")

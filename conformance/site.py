@@ -10,13 +10,15 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, cast
 from urllib.parse import parse_qs, urlsplit
+from weakref import WeakSet
 
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed, NegotiationError
 from websockets.http11 import Request, Response
+from websockets.protocol import State
 from websockets.typing import Subprotocol
 
 from conformance.peer import Frame, Lost, Offered, Opened, Peer
@@ -39,6 +41,12 @@ _CLOSE_SECONDS: Final = 1.0
 _ADDRESS: Final = re.compile(r"/(?P<scenario>[a-z-]+)(?:/(?P<run>[A-Za-z0-9._-]{1,64}))?/(?P<what>ws|verdict)")
 
 
+class _Connection(ServerConnection):
+    """Remembers from the handshake which run it belongs to, and whose it is."""
+
+    let_in: tuple[Run, Visitor] | None = None
+
+
 class Site:
     """All runs of all scenarios that are served, and who asks about them."""
 
@@ -47,6 +55,7 @@ class Site:
         self._pace = pace
         self._say = say
         self._runs: dict[tuple[str, str], tuple[Run, asyncio.Task[None]]] = {}
+        self._connections: WeakSet[_Connection] = WeakSet()
         # Handshakes that are none are a client's affair, and told to it.
         self._logger = logging.getLogger("conformance.websockets")
         self._logger.addHandler(logging.NullHandler())
@@ -55,25 +64,33 @@ class Site:
     @asynccontextmanager
     async def open(self, host: str, port: int) -> AsyncIterator[int]:
         """Serve until the end of the block; gives the port. A script that breaks ends the block with its error."""
-        async with asyncio.TaskGroup() as tasks:
-            self._tasks = tasks
-            async with serve(
-                self._handle,
-                host,
-                port,
-                process_request=self._process_request,
-                select_subprotocol=_select_subprotocol,
-                max_size=_MAX_MESSAGE_BYTES,
-                open_timeout=MAX_WAIT + 10,  # a GET that waits is a handshake to websockets
-                close_timeout=_CLOSE_SECONDS,
-                ping_interval=None,  # a script may be silent
-                logger=self._logger,
-            ) as server:
-                yield next(iter(server.sockets)).getsockname()[1]
-                for run, _ in self._runs.values():
-                    await run.stage.drop_silent()
-            for _, task in self._runs.values():
-                task.cancel()
+        server = await serve(
+            self._handle,
+            host,
+            port,
+            process_request=self._process_request,
+            select_subprotocol=_select_subprotocol,
+            create_connection=cast("type[ServerConnection]", self._connection),  # it is only called
+            max_size=_MAX_MESSAGE_BYTES,
+            open_timeout=MAX_WAIT + 10,  # a GET that waits is a handshake to websockets
+            close_timeout=_CLOSE_SECONDS,
+            ping_interval=None,  # a script may be silent
+            logger=self._logger,
+            start_serving=False,  # not before there is an owner for the runs
+        )
+        async with server:
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    self._tasks = tasks
+                    await server.start_serving()
+                    yield next(iter(server.sockets)).getsockname()[1]
+                    for _, task in self._runs.values():
+                        task.cancel()
+            finally:
+                # A browser opens some in reserve; websockets would wait for their requests.
+                for connection in self._connections:
+                    if connection.state is State.CONNECTING:
+                        connection.transport.abort()
 
     def listing(self) -> dict[str, Any]:
         """`{scenarios: [{name, task, why, socket, verdict}], patienceSeconds}`; put your own name for {run}."""
@@ -90,6 +107,11 @@ class Site:
             ],
             "patienceSeconds": self._pace.patience,
         }
+
+    def _connection(self, *arguments: Any, **settings: Any) -> _Connection:
+        connection = _Connection(*arguments, **settings)
+        self._connections.add(connection)
+        return connection
 
     async def _process_request(self, connection: ServerConnection, request: Request) -> Response | None:
         address = urlsplit(request.path)
@@ -113,14 +135,15 @@ class Site:
             except RequestError as error:
                 return _json(error.status, {"error": error.message, "code": error.code})
             visitor.is_player = True
-        # The handler is handed the connection alone.
-        connection.conformance = run, Peer(connection, visitor)  # type: ignore[attr-defined]
+        assert isinstance(connection, _Connection)  # noqa: S101
+        connection.let_in = run, visitor
         return None
 
     async def _handle(self, connection: ServerConnection) -> None:
-        run: Run
-        peer: Peer
-        run, peer = connection.conformance  # type: ignore[attr-defined]
+        assert isinstance(connection, _Connection)  # noqa: S101
+        assert connection.let_in is not None  # noqa: S101
+        run, visitor = connection.let_in
+        peer = Peer(connection, visitor)
         inbox = run.stage.inbox
         clock = asyncio.get_running_loop().time
         inbox.put_nowait(Opened(peer, clock()))

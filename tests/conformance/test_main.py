@@ -38,6 +38,29 @@ async def test_kit_lists_its_scenarios_and_ends_with_a_signal(number: signal.Sig
     assert process.returncode == 0
 
 
+@pytest.mark.parametrize(
+    "request_head",
+    ["", "GET /play/mine/verdict?wait=60 HTTP/1.1\r\nHost: kit\r\n\r\n"],
+    ids=["says nothing", "waits for a verdict"],
+)
+async def test_kit_ends_while_somebody_is_connected_who(request_head: str) -> None:
+    process = await asyncio.create_subprocess_exec(*KIT, "--port", "0", stdout=asyncio.subprocess.PIPE)
+    assert process.stdout is not None
+    address = (await process.stdout.readline()).decode().split("//")[-1].split(":")
+    _, writer = await asyncio.open_connection(address[0], int(address[1]))
+    writer.write(request_head.encode())
+    # Asked after it, and answered: the kit has seen the other by now.
+    reader, other = await asyncio.open_connection(address[0], int(address[1]))
+    other.write(b"GET / HTTP/1.1\r\nHost: kit\r\n\r\n")
+    await reader.read()
+    process.terminate()
+    async with asyncio.timeout(10):
+        await process.communicate()
+    assert process.returncode == 0
+    writer.close()
+    other.close()
+
+
 def test_list_says_what_each_scenario_is_about() -> None:
     output = io.StringIO()
     assert run(["--list"], output) == 0

@@ -1,4 +1,7 @@
-"""Clients that do wrong: each scenario notices, and says what it expected. (Who does right is in tests/client.)"""
+"""Clients that do wrong: each scenario notices, and says what it expected and what it got.
+
+Who does right is in tests/client, but for the board's followers here: each has one flaw, and without it they pass.
+"""
 
 from __future__ import annotations
 
@@ -239,35 +242,95 @@ async def one_after_the_other(connect: Connect) -> None:
         await socket.ask("ping")
 
 
-WRONG: list[tuple[str, Client]] = [
-    *((name, nothing) for name in SCENARIOS),
-    ("play", no_key),
-    ("play", one_key_for_two),
-    ("play", unknown_field),
-    ("play", no_json),
-    ("play", one_action_more),
-    ("duplicate", new_key_after_the_cut),
-    ("duplicate", not_sent_again),
-    ("unavailable", impatient),
-    ("unavailable", new_key_after_unavailable),
-    ("flood", flooding),
-    ("gap", deaf_subscriber),
-    ("epoch", deaf_subscriber),
-    ("entries-null", deaf_subscriber),
-    ("entries-null", subscriber_who_asks_without_since),
-    ("gap", subscriber_with_a_wrong_state),
-    ("duplicate-delta", subscriber_with_a_wrong_state),
-    ("drain", back_at_once),
-    ("drain", never_back),
-    ("expiry", never_back),
-    ("expiry", old_refresh_token),
-    ("expired", never_back),
-    ("revoked", back_with_a_revoked_login),
-    ("slow", push_taken_for_a_reply),
-    ("unknown-push", frightened),
-    ("order", one_id_for_two),
-    ("order", one_after_the_other),
-    ("silence", never_back),
+class Follower:
+    """Follows a board and says what it holds. `flaw`: what it does wrong."""
+
+    def __init__(self, flaw: str | None) -> None:
+        self.flaw = flaw
+        self.state: tuple[str, int] | None = None
+        self.rows: dict[int, Json] = {}
+        self.__name__ = f"follower who {flaw or 'does right'}"
+
+    async def __call__(self, connect: Connect) -> None:
+        while True:
+            with suppress(ConnectionClosed):
+                await self.follow(await connect())
+
+    async def follow(self, socket: Socket) -> None:
+        await self.subscribe(socket)
+        while True:
+            message = await socket.next()
+            if message["type"] == "leaderboard":
+                self.replace(message["data"])
+            elif message["type"] == "leaderboard.delta":
+                await self.change(socket, message["data"])
+            elif message["type"] == "conformance.report":
+                entries = sorted(self.rows.values(), key=place)[:10]
+                await socket.send("conformance.state", board="all-time", entries=entries)
+
+    async def subscribe(self, socket: Socket) -> None:
+        since = {} if self.state is None else {"since": {"epoch": self.state[0], "version": self.state[1]}}
+        await socket.send("leaderboard.subscribe", **since)
+
+    def replace(self, data: Json) -> None:
+        self.state = data["epoch"], data["version"]
+        if data["entries"] is not None:
+            self.rows = {entry["number"]: entry for entry in data["entries"]}
+        elif self.flaw == "takes null for empty":
+            self.rows = {}
+
+    async def change(self, socket: Socket, data: Json) -> None:
+        fits = self.state == (data["epoch"], data["from"])
+        if self.flaw == "applies what does not fit" or (
+            self.flaw == "does not look at the epoch" and self.state is not None and self.state[1] == data["from"]
+        ):
+            fits = True
+        if not fits:
+            await self.subscribe(socket)
+            return
+        self.state = data["epoch"], data["version"]
+        kept = {number: row for number, row in self.rows.items() if number not in data["removals"]}
+        self.rows = kept | {entry["number"]: entry for entry in data["upserts"]}
+
+
+def place(entry: Json) -> tuple[bool, int, str, int]:
+    return (not entry["passedAllGames"], -entry["totalScore"], entry["achievedAt"], entry["number"])
+
+
+#: Scenario, client, and a part of what the failing step got.
+WRONG: list[tuple[str, Client, str]] = [
+    ("play", no_key, "without a key"),
+    ("play", one_key_for_two, "the key of an earlier action"),
+    ("play", unknown_field, "stage: unknown field"),
+    ("play", no_json, "malformed"),
+    ("play", one_action_more, "session.complete with the key key number 3"),
+    ("duplicate", new_key_after_the_cut, "another key"),
+    ("duplicate", not_sent_again, "nothing of the kind"),
+    ("unavailable", impatient, "before 200 ms were over"),
+    ("unavailable", new_key_after_unavailable, "another key"),
+    ("flood", flooding, "before 250 ms were over"),
+    ("gap", deaf_subscriber, "nothing of the kind"),
+    ("epoch", deaf_subscriber, "nothing of the kind"),
+    ("entries-null", deaf_subscriber, "no connection"),
+    ("entries-null", subscriber_who_asks_without_since, "without since"),
+    ("gap", subscriber_with_a_wrong_state, "[(99, 1)], not [(5, 1250), "),
+    ("duplicate-delta", subscriber_with_a_wrong_state, "[(99, 1)], not [(5, 1350), "),
+    ("gap", Follower("applies what does not fit"), "nothing of the kind"),
+    ("duplicate-delta", Follower("applies what does not fit"), "[(5, 1250), (1, 1200), "),
+    ("epoch", Follower("applies what does not fit"), "nothing of the kind"),
+    ("epoch", Follower("does not look at the epoch"), "nothing of the kind"),
+    ("entries-null", Follower("takes null for empty"), "[(6, 1260)], not [(6, 1260), (5, 1250), "),
+    ("drain", back_at_once, "a connection after"),
+    ("drain", never_back, "no connection"),
+    ("expiry", never_back, "nothing of the kind"),
+    ("expiry", old_refresh_token, "used before"),
+    ("expired", never_back, "no connection"),
+    ("revoked", back_with_a_revoked_login, "auth.refresh"),
+    ("slow", push_taken_for_a_reply, "session.complete with the key the third key"),
+    ("unknown-push", frightened, "the client closed the connection (1000)"),
+    ("order", one_id_for_two, "[1, 1, 1]"),
+    ("order", one_after_the_other, "1 of 3 requests"),
+    ("silence", never_back, "no connection"),
 ]
 
 
@@ -287,32 +350,58 @@ async def verdict_of(address: str, path: str) -> Json:
     return found
 
 
-@pytest.mark.parametrize(("name", "client"), WRONG, ids=[f"{name}-{client.__name__}" for name, client in WRONG])
-async def test_client_that_does_wrong_fails(name: str, client: Client) -> None:
+async def outcome(address: str, name: str, client: Client) -> Json:
+    """Let a client play a scenario; gives the verdict."""
+    sockets: list[ClientConnection] = []
+
+    async def connected() -> Socket:
+        sockets.append(await connect(f"ws://{address}/{name}/mine/ws", proxy=None))
+        return Socket(sockets[-1])
+
+    async def work() -> None:
+        with suppress(ConnectionClosed):
+            await client(connected)
+
+    working = asyncio.create_task(work())
+    async with asyncio.timeout(20):
+        verdict = await verdict_of(address, f"/{name}/mine/verdict?wait=15")
+    working.cancel()
+    await asyncio.wait([working])
+    for socket in sockets:
+        await socket.close()
+    return verdict
+
+
+@pytest.mark.parametrize(
+    ("name", "client", "got"), WRONG, ids=[f"{name}-{client.__name__}" for name, client, _ in WRONG]
+)
+async def test_client_that_does_wrong_fails(name: str, client: Client, got: str) -> None:
     lines: list[str] = []
     async with kit(lines) as address:
-        sockets: list[ClientConnection] = []
-
-        async def connected() -> Socket:
-            sockets.append(await connect(f"ws://{address}/{name}/mine/ws", proxy=None))
-            return Socket(sockets[-1])
-
-        async def work() -> None:
-            with suppress(ConnectionClosed):
-                await client(connected)
-
-        working = asyncio.create_task(work())
-        async with asyncio.timeout(20):
-            verdict = await verdict_of(address, f"/{name}/mine/verdict?wait=15")
-        working.cancel()
-        await asyncio.wait([working])
-        for socket in sockets:
-            await socket.close()
+        verdict = await outcome(address, name, client)
     assert verdict["passed"] is False
     *done, failed = verdict["steps"]
     assert all(step["ok"] for step in done)
     assert not failed["ok"]
     assert failed["expected"]
-    assert failed["got"]
+    assert got in failed["got"]
     assert len(lines) == 1
     assert name in lines[0]
+
+
+async def test_client_that_does_nothing_fails_everywhere() -> None:
+    async with kit([]) as address:
+        verdicts = await asyncio.gather(*(outcome(address, name, nothing) for name in SCENARIOS))
+    for verdict in verdicts:
+        (failed,) = verdict["steps"]
+        assert verdict["passed"] is False
+        assert "nothing of the kind" in failed["got"]
+
+
+@pytest.mark.parametrize("name", ["gap", "duplicate-delta", "epoch", "entries-null"])
+async def test_follower_without_a_flaw_passes_and_is_asked_what_it_holds(name: str) -> None:
+    async with kit([]) as address:
+        verdict = await outcome(address, name, Follower(None))
+    assert verdict["passed"] is True, verdict["steps"]
+    assert any("just this" in step["got"] for step in verdict["steps"])
+    assert not any("not told" in step["got"] for step in verdict["steps"])
