@@ -22,6 +22,8 @@ CREATE TABLE players (
     registered_at timestamptz NOT NULL,
     -- When the account was deleted: from then on the row is a number without a person.
     deleted_at timestamptz,
+    -- May use /admin.
+    is_admin boolean NOT NULL DEFAULT false,
     CONSTRAINT players_whole_or_deleted CHECK (
         CASE WHEN deleted_at IS NULL
             THEN num_nulls(email, email_key, username, username_key, password_hash) = 0
@@ -66,13 +68,19 @@ CREATE TABLE sessions (
     total_score bigint,
     difficulty smallint,
     started_at timestamptz,
-    ended_at timestamptz
+    ended_at timestamptz,
+    -- What the puzzles of the session are made from, never sent; null in sessions from before there were any.
+    seed bigint,
+    -- When the current stage was dealt.
+    dealt_at timestamptz,
+    -- An operator has taken the player off the boards: what is played from now on is kept, but not shown.
+    off_boards boolean NOT NULL DEFAULT false
 ) WITH (fillfactor = 50);
 
 -- Every applied action with the state it led to. Nothing here is ever changed: sessions and ladder_entries can be
 -- made again from it. No foreign key here and below: rows come only from the statement that has just updated the
 -- player's row in sessions, and a check for each row would cost as much as the insert.
--- `action`: 0 start, 1 complete, 2 close, 3 cancel. `status`: 0 in progress, 1 finished, 2 failed, 3 canceled.
+-- `action`: 0 start, 1 complete, 2 close, 3 cancel, 4 deal. `status`: 0 in progress, 1 finished, 2 failed, 3 canceled.
 CREATE TABLE session_events (
     number bigint NOT NULL,
     version bigint NOT NULL,
@@ -88,6 +96,11 @@ CREATE TABLE session_events (
     started_at timestamptz NOT NULL,
     ended_at timestamptz,
     at timestamptz NOT NULL,
+    seed bigint,
+    dealt_at timestamptz,
+    -- What the player answered and what the server found it to be, where the server gave the score.
+    answer json,
+    verdict text,
     PRIMARY KEY (number, version),
     CONSTRAINT session_events_key_once UNIQUE (number, key)
 );
@@ -108,3 +121,15 @@ CREATE TABLE ladder_entries (
     PRIMARY KEY (ladder, number)
 );
 CREATE INDEX ladder_entries_by_change ON ladder_entries (changed_by);
+
+-- What operators have done, and why. Nothing here is ever changed.
+CREATE TABLE operator_acts (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at timestamptz NOT NULL,
+    -- Null for the command line of the server's machine.
+    operator bigint REFERENCES players,
+    -- grant_admin, withdraw_admin, take_off_boards, put_back_on_boards or revoke_logins
+    act text NOT NULL,
+    number bigint NOT NULL REFERENCES players,
+    reason text NOT NULL
+);

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from enum import Enum, IntEnum
+from enum import Enum, IntEnum, StrEnum
 from typing import Final
 from uuid import UUID
 
@@ -35,6 +35,7 @@ class Action(IntEnum):
     COMPLETE = 1
     CLOSE = 2
     CANCEL = 3
+    DEAL = 4
 
 
 class Phase(Enum):
@@ -56,6 +57,7 @@ class Effect(Enum):
     FINISH = "add the score, the session is finished"
     FAIL = "add the score, the session is failed"
     CANCEL = "the session is canceled and never counts"
+    DEAL = "the current stage's puzzle is shown and its clock runs"
 
 
 class Refusal(Enum):
@@ -63,6 +65,7 @@ class Refusal(Enum):
 
     NO_SESSION = "no_session"
     NOT_ACTIVE = "session_not_active"
+    DEALT = "the current stage was dealt before"
 
 
 #: Every phase and every action it allows. A missing action is a refusal.
@@ -72,12 +75,14 @@ TRANSITIONS: Final[dict[Phase, dict[Action, Effect]]] = {
     },
     Phase.PLAYING: {
         Action.START: Effect.BEGIN,
+        Action.DEAL: Effect.DEAL,
         Action.COMPLETE: Effect.ADVANCE,
         Action.CLOSE: Effect.FAIL,
         Action.CANCEL: Effect.CANCEL,
     },
     Phase.LAST_STAGE: {
         Action.START: Effect.BEGIN,
+        Action.DEAL: Effect.DEAL,
         Action.COMPLETE: Effect.FINISH,
         Action.CLOSE: Effect.FAIL,
         Action.CANCEL: Effect.CANCEL,
@@ -102,7 +107,11 @@ _ENDED_PHASES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One run through the stages. `stage` counts from 0 and stays on the last stage played when the session ends."""
+    """One run through the stages. `stage` counts from 0 and stays on the last stage played when the session ends.
+
+    `seed` is what the puzzles of its stages are made from, known to the server alone. `dealt_at` is when the current
+    stage was dealt; None before that, and when the session has ended.
+    """
 
     session_id: UUID
     status: Status
@@ -112,6 +121,8 @@ class Session:
     difficulty: int
     started_at: datetime
     ended_at: datetime | None
+    seed: int = 0
+    dealt_at: datetime | None = None
 
     @property
     def counts(self) -> bool:
@@ -132,27 +143,53 @@ NEVER_PLAYED: Final = PlayerState(0, None)
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Begin a session. The caller draws `session_id`; `stage_count` is at least 1, `difficulty` 0 to 9."""
+    """Begin a session. The caller draws `session_id` and `seed`; `stage_count` is at least 1, `difficulty` 0 to 9."""
 
     session_id: UUID
     stage_count: int
     difficulty: int = 0
+    seed: int = 0
     action = Action.START
 
 
 @dataclass(frozen=True, slots=True)
+class Deal:
+    """Show the current stage's puzzle; its clock runs from now on."""
+
+    action = Action.DEAL
+
+
+class Verdict(StrEnum):
+    """What the server says of an answer to a stage."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    LATE = "late"
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Where a score comes from if the server gave it: the answer, as JSON, and what it was found to be."""
+
+    answer: str
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
 class Complete:
-    """The current stage was passed with `score` (0 or more)."""
+    """The current stage was passed with `score` (0 or more). `judged` is None where the client reports its score."""
 
     score: int
+    judged: Judged | None = None
     action = Action.COMPLETE
 
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """The current stage was not passed; `score` (0 or more) still counts."""
+    """The current stage was not passed; `score` (0 or more) still counts. `judged` as in Complete."""
 
     score: int
+    judged: Judged | None = None
     action = Action.CLOSE
 
 
@@ -163,7 +200,7 @@ class Cancel:
     action = Action.CANCEL
 
 
-Command = Start | Complete | Close | Cancel
+Command = Start | Deal | Complete | Close | Cancel
 
 
 def phase_of(session: Session | None) -> Phase:
@@ -181,6 +218,8 @@ def step(state: PlayerState, command: Command, now: datetime) -> PlayerState | R
     effect = TRANSITIONS[phase].get(command.action)
     if effect is None:
         return Refusal.NO_SESSION if phase is Phase.NONE else Refusal.NOT_ACTIVE
+    if effect is Effect.DEAL and state.session is not None and state.session.dealt_at is not None:
+        return Refusal.DEALT
     return PlayerState(state.version + 1, _apply(effect, state.session, command, now))
 
 
@@ -195,10 +234,13 @@ def _apply(effect: Effect, session: Session | None, command: Command, now: datet
             difficulty=command.difficulty,
             started_at=now,
             ended_at=None,
+            seed=command.seed,
         )
     assert session is not None, "the table refuses every other command without a session"  # noqa: S101
-    total = session.total_score + (0 if isinstance(command, Cancel) else command.score)
+    if effect is Effect.DEAL:
+        return replace(session, dealt_at=now)
+    total = session.total_score + (command.score if isinstance(command, Complete | Close) else 0)
     if effect is Effect.ADVANCE:
-        return replace(session, stage=session.stage + 1, total_score=total)
+        return replace(session, stage=session.stage + 1, total_score=total, dealt_at=None)
     status = {Effect.FINISH: Status.FINISHED, Effect.FAIL: Status.FAILED, Effect.CANCEL: Status.CANCELED}[effect]
-    return replace(session, status=status, total_score=total, ended_at=now)
+    return replace(session, status=status, total_score=total, ended_at=now, dealt_at=None)

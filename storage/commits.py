@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 import asyncpg
 
 from game.ranking import ladders_of
-from game.session import Action, PlayerState
+from game.session import Action, Judged, PlayerState
 from storage.postgres import PATIENCE_SECONDS, Postgres, StoreUnavailable
 from storage.sessions import Event, event_from
 
@@ -31,7 +31,8 @@ MAX_BATCH: Final = 512
 #   seen      actions whose key was applied before; they are answered from the log
 #   applied   the current rows, changed only where they are still at the version that the action builds on
 #   logged    the event log
-#   improved  the best entries, where the ended session is better than what the ladder holds
+#   improved  the best entries, where the ended session is better than what the ladder holds; those of a player whom an
+#             operator has taken off the boards are kept, but not shown
 # Results are tagged rows instead of joins: the planner knows nothing about the size of a CTE, and a nested loop over
 # 512 x 512 rows would cost more than all the rest. A concurrent change of a row makes UPDATE wait and then look at the
 # version again, so of two nodes that build on the same version one finds nothing to update: a conflict.
@@ -40,10 +41,10 @@ _COMMIT: Final = """
         SELECT * FROM unnest(
             $1::bigint[], $2::bigint[], $3::text[], $4::smallint[], $5::bigint[], $6::uuid[], $7::smallint[],
             $8::integer[], $9::integer[], $10::bigint[], $11::smallint[], $12::timestamptz[], $13::timestamptz[],
-            $14::timestamptz[], $15::text[]
+            $14::timestamptz[], $15::text[], $16::bigint[], $17::timestamptz[], $18::text[], $19::text[]
         ) WITH ORDINALITY AS t (
             number, version, key, action, score, session_id, status, stage, stage_count, total_score, difficulty,
-            started_at, ended_at, at, ladders, ordinal
+            started_at, ended_at, at, ladders, seed, dealt_at, answer, verdict, ordinal
         )
     ), seen AS MATERIALIZED (
         SELECT i.ordinal, e.* FROM input i JOIN session_events e ON e.number = i.number AND e.key = i.key
@@ -51,21 +52,23 @@ _COMMIT: Final = """
         UPDATE sessions s
         SET version = i.version, session_id = i.session_id, status = i.status, stage = i.stage,
             stage_count = i.stage_count, total_score = i.total_score, difficulty = i.difficulty,
-            started_at = i.started_at, ended_at = i.ended_at
+            started_at = i.started_at, ended_at = i.ended_at, seed = i.seed, dealt_at = i.dealt_at
         FROM input i
         WHERE s.number = i.number AND s.version = i.version - 1 AND i.ordinal NOT IN (SELECT ordinal FROM seen)
-        RETURNING i.*
+        RETURNING i.*, s.off_boards
     ), logged AS (
         INSERT INTO session_events (
             number, version, key, action, score, session_id, status, stage, stage_count, total_score, difficulty,
-            started_at, ended_at, at
+            started_at, ended_at, at, seed, dealt_at, answer, verdict
         )
         SELECT number, version, key, action, score, session_id, status, stage, stage_count, total_score, difficulty,
-               started_at, ended_at, at
+               started_at, ended_at, at, seed, dealt_at, answer::json, verdict
         FROM applied
     ), improved AS (
-        INSERT INTO ladder_entries AS held (ladder, number, passed_all_games, total_score, achieved_at, session_id)
-        SELECT ladder, a.number, a.status = 1, a.total_score, a.ended_at, a.session_id
+        INSERT INTO ladder_entries AS held (
+            ladder, number, passed_all_games, total_score, achieved_at, session_id, removed
+        )
+        SELECT ladder, a.number, a.status = 1, a.total_score, a.ended_at, a.session_id, a.off_boards
         FROM applied a, unnest(string_to_array(a.ladders, ' ')) AS ladder
         ORDER BY 1, 2
         ON CONFLICT (ladder, number) DO UPDATE
@@ -73,16 +76,17 @@ _COMMIT: Final = """
             achieved_at = excluded.achieved_at, session_id = excluded.session_id, changed_by = pg_current_xact_id()
         WHERE (excluded.passed_all_games, excluded.total_score, held.achieved_at)
             > (held.passed_all_games, held.total_score, excluded.achieved_at)
-        RETURNING ladder, number
+        RETURNING ladder, number, removed
     )
     SELECT 'seen' AS outcome, ordinal, NULL AS ladder, number, version, key, action, score, session_id, status, stage,
-           stage_count, total_score, difficulty, started_at, ended_at, at FROM seen
+           stage_count, total_score, difficulty, started_at, ended_at, at, seed, dealt_at, answer::text, verdict
+    FROM seen
     UNION ALL
     SELECT 'applied', ordinal, NULL, number, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
-           NULL, NULL, NULL, NULL, NULL, NULL FROM applied
+           NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM applied
     UNION ALL
     SELECT 'improved', NULL, ladder, number, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
-           NULL, NULL, NULL, NULL, NULL, NULL FROM improved
+           NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM improved WHERE NOT removed
 """
 
 _PAUSE_SECONDS: Final = 0.05
@@ -99,6 +103,7 @@ class Change:
     state: PlayerState
     at: datetime
     key: str
+    judged: Judged | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +268,10 @@ def _columns(changes: Sequence[Change]) -> tuple[list[object], ...]:
                 session.ended_at,
                 change.at,
                 " ".join(ladders_of(session)) or None,
+                session.seed,
+                session.dealt_at,
+                None if change.judged is None else change.judged.answer,
+                None if change.judged is None else change.judged.verdict,
             )
         )
     return tuple(list(column) for column in zip(*rows, strict=True))

@@ -10,13 +10,14 @@ from uuid import UUID
 
 import asyncpg
 
-from game.session import Action, PlayerState, Session, Status
+from game.session import Action, Judged, PlayerState, Session, Status, Verdict
 from storage.postgres import Postgres
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One applied action, as the log keeps it: the state right after it, and what the player had asked for."""
+    """One applied action, as the log keeps it: the state right after it, and what the player had asked for. `judged`
+    is None where no answer was judged."""
 
     number: int
     key: str
@@ -24,20 +25,23 @@ class Event:
     score: int | None
     state: PlayerState
     at: datetime
+    judged: Judged | None = None
 
 
 class PlayerUnknown(Exception):
     """No player has this number."""
 
 
-_STATE_COLUMNS: Final = "version, session_id, status, stage, stage_count, total_score, difficulty, started_at, ended_at"
+_STATE_COLUMNS: Final = """version, session_id, status, stage, stage_count, total_score, difficulty, started_at, ended_at,
+    seed, dealt_at"""
 _STATE: Final = f"SELECT {_STATE_COLUMNS} FROM sessions WHERE number = $1"  # noqa: S608
 _STATES: Final = f"SELECT number, {_STATE_COLUMNS} FROM sessions WHERE number = ANY($1::bigint[])"  # noqa: S608
+_EVENT_COLUMNS: Final = f"number, key, action, score, answer, verdict, at, {_STATE_COLUMNS}"
 _BY_KEY: Final = f"""
-    SELECT number, key, action, score, at, {_STATE_COLUMNS} FROM session_events WHERE number = $1 AND key = $2
+    SELECT {_EVENT_COLUMNS} FROM session_events WHERE number = $1 AND key = $2
 """  # noqa: S608
 _HISTORY: Final = f"""
-    SELECT number, key, action, score, at, {_STATE_COLUMNS} FROM session_events WHERE number = $1 ORDER BY version
+    SELECT {_EVENT_COLUMNS} FROM session_events WHERE number = $1 ORDER BY version
 """  # noqa: S608
 
 
@@ -55,13 +59,17 @@ def state_from(row: asyncpg.Record) -> PlayerState:
         difficulty=row["difficulty"],
         started_at=row["started_at"],
         ended_at=row["ended_at"],
+        # Rows from before stages were dealt have none.
+        seed=row["seed"] or 0,
+        dealt_at=row["dealt_at"],
     )
     return PlayerState(row["version"], session)
 
 
 def event_from(row: asyncpg.Record) -> Event:
     """The event in a row of `session_events`."""
-    return Event(row["number"], row["key"], Action(row["action"]), row["score"], state_from(row), row["at"])
+    judged = None if row["answer"] is None else Judged(row["answer"], Verdict(row["verdict"]))
+    return Event(row["number"], row["key"], Action(row["action"]), row["score"], state_from(row), row["at"], judged)
 
 
 class SessionStore:

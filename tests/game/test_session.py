@@ -22,12 +22,15 @@ from game.session import (
     Close,
     Command,
     Complete,
+    Deal,
+    Judged,
     Phase,
     PlayerState,
     Refusal,
     Session,
     Start,
     Status,
+    Verdict,
     phase_of,
     step,
 )
@@ -46,12 +49,13 @@ stage_counts = st.integers(1, 6)
 difficulties = st.integers(0, 9)
 
 session_ids = st.integers(0, 2**128 - 1).map(lambda number: UUID(int=number))
-starts = st.builds(Start, session_ids, stage_counts, difficulties)
+starts = st.builds(Start, session_ids, stage_counts, difficulties, st.integers(0, 2**63 - 1))
 commands_of: dict[Action, st.SearchStrategy[Command]] = {
     Action.START: starts,
     Action.COMPLETE: st.builds(Complete, scores),
     Action.CLOSE: st.builds(Close, scores),
     Action.CANCEL: st.just(Cancel()),
+    Action.DEAL: st.just(Deal()),
 }
 commands: st.SearchStrategy[Command] = st.one_of(*commands_of.values())
 
@@ -86,6 +90,7 @@ def states_in(draw: st.DrawFn, phase: Phase) -> PlayerState:
         difficulty=draw(difficulties),
         started_at=started_at,
         ended_at=None if status is Status.IN_PROGRESS else started_at + timedelta(seconds=draw(st.integers(0, 10**6))),
+        seed=draw(st.integers(0, 2**63 - 1)),
     )
     return PlayerState(draw(st.integers(1, 10**6)), session)
 
@@ -97,9 +102,11 @@ class Outcome:
     status: Status
     stages_up: int
     adds_score: bool
+    deals: bool = False
 
 
 # "complete: adds the score; on the last stage the session is finished, otherwise the stage goes up by one."
+# "stage.deal: the clock of the stage runs from now on."
 # "close: adds the score; the session is failed. cancel: the session is canceled."
 OUTCOMES: dict[tuple[Phase, Action], Outcome] = {
     (Phase.PLAYING, Action.COMPLETE): Outcome(Status.IN_PROGRESS, 1, adds_score=True),
@@ -108,6 +115,8 @@ OUTCOMES: dict[tuple[Phase, Action], Outcome] = {
     (Phase.LAST_STAGE, Action.CLOSE): Outcome(Status.FAILED, 0, adds_score=True),
     (Phase.PLAYING, Action.CANCEL): Outcome(Status.CANCELED, 0, adds_score=False),
     (Phase.LAST_STAGE, Action.CANCEL): Outcome(Status.CANCELED, 0, adds_score=False),
+    (Phase.PLAYING, Action.DEAL): Outcome(Status.IN_PROGRESS, 0, adds_score=False, deals=True),
+    (Phase.LAST_STAGE, Action.DEAL): Outcome(Status.IN_PROGRESS, 0, adds_score=False, deals=True),
 }
 # "Not in progress: error `session_not_active`; none at all: `no_session`."
 REFUSALS: dict[tuple[Phase, Action], str] = {
@@ -115,7 +124,7 @@ REFUSALS: dict[tuple[Phase, Action], str] = {
     **{
         (phase, action): "session_not_active"
         for phase in (Phase.FINISHED, Phase.FAILED, Phase.CANCELED)
-        for action in (Action.COMPLETE, Action.CLOSE, Action.CANCEL)
+        for action in (Action.COMPLETE, Action.CLOSE, Action.CANCEL, Action.DEAL)
     },
 }
 STARTS: set[tuple[Phase, Action]] = {(phase, Action.START) for phase in Phase}
@@ -138,7 +147,7 @@ def play(*commands: Command, state: PlayerState = NEVER_PLAYED, now: datetime = 
 
 def test_contract_and_table_speak_of_every_phase_and_action() -> None:
     assert OUTCOMES.keys() | REFUSALS.keys() | STARTS == set(itertools.product(Phase, Action))
-    assert len(OUTCOMES) + len(REFUSALS) + len(STARTS) == len(Phase) * len(Action) == 24
+    assert len(OUTCOMES) + len(REFUSALS) + len(STARTS) == len(Phase) * len(Action) == 30
     table = {(phase, action) for phase, row in TRANSITIONS.items() for action in row}
     assert table == OUTCOMES.keys() | STARTS
     assert TRANSITIONS.keys() == set(Phase)  # dead ends are written out
@@ -169,6 +178,7 @@ def test_start_begins_at_stage_0_with_score_0_in_every_phase(
             difficulty=command.difficulty,
             started_at=now,
             ended_at=None,
+            seed=command.seed,
         ),
     )
 
@@ -196,6 +206,8 @@ def test_allowed_action_gives_exactly_the_state_of_the_contract(
             difficulty=held.difficulty,
             started_at=held.started_at,
             ended_at=None if expected.status is Status.IN_PROGRESS else now,
+            seed=held.seed,
+            dealt_at=now if expected.deals else None,
         ),
     )
 
@@ -231,6 +243,7 @@ class Player:
     stage: int = 0
     stages: int = 0
     difficulty: int = 0
+    dealt: datetime | None = None
     points: list[int] = field(default_factory=list)
     name: UUID | None = None
     began: datetime | None = None
@@ -240,6 +253,7 @@ class Player:
         self.actions += 1
         self.name, self.stages, self.difficulty = command.session_id, command.stage_count, command.difficulty
         self.status, self.stage, self.points, self.began, self.ended = "playing", 0, [], now, None
+        self.dealt = None
 
     def act(self, command: Command, now: datetime) -> str:
         """Done, or the error's code."""
@@ -250,7 +264,14 @@ class Player:
             return "no_session"
         if self.status != "playing":
             return "session_not_active"
+        if isinstance(command, Deal):
+            if self.dealt is not None:
+                return "the current stage was dealt before"
+            self.actions += 1
+            self.dealt = now
+            return "done"
         self.actions += 1
+        self.dealt = None
         if isinstance(command, Cancel):
             self.status, self.ended = "canceled", now
             return "done"
@@ -275,6 +296,7 @@ class Player:
             and session.total_score == sum(self.points)
             and (session.session_id, session.difficulty) == (self.name, self.difficulty)
             and (session.started_at, session.ended_at) == (self.began, self.ended)
+            and session.dealt_at == self.dealt
             and session.counts == (self.status in ("finished", "failed"))
         )
 
@@ -386,17 +408,36 @@ def test_status_numbers_are_those_of_the_wire() -> None:
     ]
 
 
+def test_second_deal_of_a_stage_changes_nothing_and_the_next_stage_has_its_own() -> None:
+    dealt = play(Start(SOME_ID, 3), Deal())
+    assert step(dealt, Deal(), LATER) is Refusal.DEALT
+    assert applied(dealt).dealt_at == NOON
+    second = play(Complete(5), Deal(), state=dealt, now=LATER)
+    assert (applied(second).stage, applied(second).dealt_at) == (1, LATER)
+
+
+def test_answer_that_was_judged_moves_the_session_as_a_reported_score_does() -> None:
+    dealt = play(Start(SOME_ID, 3), Deal())
+    judged = Judged("{}", Verdict.PASSED)
+    assert step(dealt, Complete(5, judged), LATER) == step(dealt, Complete(5), LATER)
+    assert step(dealt, Close(5, judged), LATER) == step(dealt, Close(5), LATER)
+
+
 def test_action_numbers_are_those_of_the_event_log() -> None:
     assert [(action.name, int(action)) for action in Action] == [
         ("START", 0),
         ("COMPLETE", 1),
         ("CLOSE", 2),
         ("CANCEL", 3),
+        ("DEAL", 4),
     ]
 
 
 def test_refusals_are_the_codes_of_the_contract() -> None:
-    assert {refusal.value for refusal in Refusal} == {"no_session", "session_not_active"}
+    assert {refusal.value for refusal in Refusal if refusal is not Refusal.DEALT} == {
+        "no_session",
+        "session_not_active",
+    }
 
 
 def test_difficulties_are_0_to_9_and_0_unless_said() -> None:

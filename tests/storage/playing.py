@@ -20,8 +20,11 @@ from game.session import (
     Close,
     Command,
     Complete,
+    Deal,
+    Judged,
     PlayerState,
     Start,
+    Verdict,
     phase_of,
     step,
 )
@@ -60,7 +63,8 @@ async def add_players(sql: Sql, count: int) -> list[int]:
 
 
 def start(*, difficulty: int = 0, stages: int = 3, session_id: UUID | None = None) -> Start:
-    return Start(session_id or uuid4(), stages, difficulty)
+    identity = session_id or uuid4()
+    return Start(identity, stages, difficulty, seed=identity.int % 2**63)
 
 
 def change(
@@ -69,8 +73,8 @@ def change(
     """The player's next change by the rules of the game, on top of `state`."""
     after = step(state, command, at)
     assert isinstance(after, PlayerState)
-    score = command.score if isinstance(command, Complete | Close) else None
-    return Change(number, command.action, score, after, at, key or new_key())
+    score, judged = (command.score, command.judged) if isinstance(command, Complete | Close) else (None, None)
+    return Change(number, command.action, score, after, at, key or new_key(), judged)
 
 
 def game(
@@ -96,19 +100,25 @@ async def apply(commits: Commits, *changes: Change) -> PlayerState:
 
 def event_of(done: Change) -> Event:
     """The event that the log should hold for this change."""
-    return Event(done.number, done.key, done.action, done.score, done.state, done.at)
+    return Event(done.number, done.key, done.action, done.score, done.state, done.at, done.judged)
 
 
 def random_command(draw: random.Random, state: PlayerState) -> Command:
     """Something that the rules allow now. Scores and difficulties from small ranges, so that ties are many."""
-    action = draw.choice(sorted(TRANSITIONS[phase_of(state.session)]))
+    actions = set(TRANSITIONS[phase_of(state.session)])
+    if state.session is not None and state.session.dealt_at is not None:
+        actions.remove(Action.DEAL)
+    action = draw.choice(sorted(actions))
     if action is Action.START:
         # Drawn too, so that a history can be had again from its seed.
         session_id = UUID(int=draw.getrandbits(128))
         return start(difficulty=draw.randrange(2), stages=draw.randint(1, 2), session_id=session_id)
     if action is Action.CANCEL:
         return Cancel()
-    return draw.choice((Complete, Close))(draw.choice((0, 0, 1, 2)))
+    if action is Action.DEAL:
+        return Deal()
+    judged = draw.choice((None, Judged('{"results": [1]}', Verdict.PASSED)))
+    return draw.choice((Complete, Close))(draw.choice((0, 0, 1, 2)), judged)
 
 
 def random_time(draw: random.Random) -> datetime:
