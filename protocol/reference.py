@@ -96,7 +96,8 @@ def _contents(title: str, prefix: str, names: Mapping[str, Any]) -> str:
         f'<li><a href="#{prefix}-{escape(name)}">{escape(shown if isinstance(shown, str) else name)}</a></li>'
         for name, shown in names.items()
     )
-    return f'<details><summary><a href="#{prefix}s">{escape(title)}</a></summary><ul>{items}</ul></details>'
+    whole = f'<li><a href="#{prefix}s">All</a></li>'
+    return f"<details><summary>{escape(title)}</summary><ul>{whole}{items}</ul></details>"
 
 
 def _request(kind: str, schemas: Schema) -> str:
@@ -154,7 +155,7 @@ def _data_model(model: type[BaseModel]) -> type[BaseModel]:
 def _fields(model: type[BaseModel], schemas: Schema) -> str:
     schema = schemas.get(model.__name__) or _query_schema(model)
     rows = list(_rows(schema, schemas, ""))
-    return _table(("field", "type", "", "notes"), rows) if rows else "<p>No fields.</p>"
+    return _table(("field", "type", "needed", "notes"), rows) if rows else "<p>No fields.</p>"
 
 
 def _query_schema(model: type[BaseModel]) -> Schema:
@@ -230,7 +231,7 @@ def _examples(examples: Iterable[Schema]) -> str:
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     titles = "".join(f'<th scope="col">{escape(title)}</th>' for title in head)
     body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
-    return f'<div class="wide"><table><thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table></div>'
+    return f'<div class="wide" tabindex="0"><table><thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def _code(text: str) -> str:

@@ -36,6 +36,7 @@ from protocol.server_messages import AuthenticatedData, LeaderboardData
 from server.actions import Actions, Visitor, as_request_error
 from server.auth import Login
 from server.health import Health
+from server.join_code import join_code
 from server.log import Log
 from server.metrics import CONTENT_TYPE, Metrics
 from server.origins import OriginPolicy
@@ -138,7 +139,9 @@ class HttpEdge:
             [
                 web.get("/ws", self._not_a_socket),
                 web.get("/", self._page("index.html")),
+                web.get("/play", self._page("play.html")),
                 web.get("/leaderboard", self._page("leaderboard.html")),
+                web.get("/qr.svg", self._join_code),
                 web.static("/static", PAGES),
                 web.static("/client", CLIENT),
             ]
@@ -279,6 +282,10 @@ class HttpEdge:
             return web.Response(text=text, content_type="text/html", headers={"Cache-Control": "no-cache"})
 
         return serve
+
+    async def _join_code(self, request: web.Request) -> web.Response:
+        code = join_code(request.query.get("url", ""), request.headers.get("Host"))
+        return web.Response(body=code, content_type="image/svg+xml", headers={"Cache-Control": "max-age=3600"})
 
     def _page(self, name: str) -> Handler:
         async def serve(_request: web.Request) -> web.StreamResponse:

@@ -25,7 +25,17 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     ),
     "server": frozenset(
         {"game", "protocol", "storage", "images"}
-        | {"aiohttp", "bcrypt", "jwt", "pydantic", "prometheus_client", "pydantic_settings", "structlog", "uvloop"}
+        | {
+            "aiohttp",
+            "bcrypt",
+            "jwt",
+            "pydantic",
+            "prometheus_client",
+            "pydantic_settings",
+            "segno",
+            "structlog",
+            "uvloop",
+        }
         | {"websockets"}
     ),
     # pure: bytes or strokes in, a distance out; the evaluation also knows the game's pictures and other methods
@@ -56,6 +66,7 @@ HOMES: Mapping[str, frozenset[str]] = {
     "jwt": frozenset({"server.auth", "server.tokens"}),  # who somebody is
     "bcrypt": frozenset({"server.auth", "server.passwords"}),  # likewise
     "pydantic_settings": frozenset({"server.settings"}),  # every setting in one model
+    "segno": frozenset({"server.join_code"}),  # QR codes
     "prometheus_client": frozenset({"server.metrics"}),  # what is counted, in Prometheus' format
     "uvloop": frozenset({"server.main", "run_server", "bench"}),  # a loop is chosen where one is started
 }

@@ -114,6 +114,9 @@ class ScriptedServer:
         """Where its pages are."""
         return f"http://127.0.0.1:{self.port}"
 
+    async def _join_code(self, _request: web.Request) -> web.Response:
+        return web.Response(text='<svg xmlns="http://www.w3.org/2000/svg"/>', content_type="image/svg+xml")
+
     @classmethod
     @asynccontextmanager
     async def running(cls) -> AsyncIterator[ScriptedServer]:
@@ -123,6 +126,7 @@ class ScriptedServer:
         app.router.add_get("/", server._page("index.html"))
         app.router.add_get("/leaderboard", server._page("leaderboard.html"))
         app.router.add_get("/ws", server._socket)
+        app.router.add_get("/qr.svg", server._join_code)
         app.router.add_static("/static", WEB)
         app.router.add_static("/client", CLIENT)
         app.on_response_prepare.append(server._add_headers)

@@ -13,7 +13,12 @@ TEXT, SIGN = 4.5, 3.0  # 1.4.3 for text, 1.4.11 for signs such as the dot before
 PAIRS = [
     *((ink, ground, TEXT) for ink in ("text", "muted", "accent") for ground in ("ground", "surface", "tint")),
     ("warning", "ground", TEXT),
+    ("warning", "surface", TEXT),
     ("text", "glow", TEXT),
+    ("on-accent", "accent", TEXT),
+    ("live", "surface", TEXT),
+    ("edge", "ground", SIGN),
+    ("edge", "surface", SIGN),
     ("live", "ground", SIGN),
     ("accent", "ground", SIGN),
 ]

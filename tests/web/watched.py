@@ -37,13 +37,23 @@ class Watched:
         page.on("response", self._answered)
 
     @classmethod
-    async def open(cls, browser: Browser, origin: str, path: str, *, clock: bool = False, **options: Any) -> Self:
-        """Open a page in a context of its own; with `clock`, its time can be moved on."""
+    async def open(
+        cls,
+        browser: Browser,
+        origin: str,
+        path: str,
+        *,
+        clock: bool = False,
+        prepare: Callable[[Page], None] = lambda _page: None,
+        **options: Any,
+    ) -> Self:
+        """Open a page in a context of its own; with `clock`, its time can be moved on. `prepare` gets the empty page."""
         context = await browser.new_context(**options)
         page = await context.new_page()
         if clock:
             await page.clock.install()
         watched = cls(page, origin)
+        prepare(page)
         await page.goto(f"{origin}{path}")
         return watched
 

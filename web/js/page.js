@@ -8,21 +8,23 @@ import { Announcer } from "./announcer.js";
 import { formatBoardName, parseBoardName } from "./board-name.js";
 import { BoardView } from "./board-view.js";
 import { StatusMark } from "./status-mark.js";
-import texts from "./texts.en.js";
+import texts, { language, writeTexts } from "./texts.js";
 import { setUpTheme } from "./theme.js";
 
 /** @typedef {import("./board-name.js").BoardName} BoardName */
 
 const LIMITS = [10, 25, 50, 100];
 const USUAL_LIMIT = 10;
+const MAX_DIFFICULTY = 9;
 
-const language = document.documentElement.lang;
 const query = new URLSearchParams(location.search);
 
 writeTexts();
 setUpTheme(element("theme"), texts);
 const name = parseBoardName(query.get("board") ?? "all-time");
 writeLinks(name);
+writeLevels(name);
+writeJoinCode();
 if (name === null) {
   sayUnknown();
 } else {
@@ -108,13 +110,35 @@ function writeLinks(name) {
   }
 }
 
-function writeTexts() {
-  const all = /** @type {Record<string, unknown>} */ (texts);
-  for (const part of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("[data-text]"))) {
-    part.textContent = String(all[part.dataset.text ?? ""]);
+/**
+ * The same board for one difficulty.
+ *
+ * @param {BoardName | null} name
+ */
+function writeLevels(name) {
+  const select = /** @type {HTMLSelectElement} */ (element("level"));
+  select.append(new Option(texts.everyDifficulty, ""));
+  for (let difficulty = 0; difficulty <= MAX_DIFFICULTY; difficulty += 1) {
+    select.append(new Option(texts.difficulty(difficulty), String(difficulty)));
   }
-  for (const part of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("[data-label]"))) {
-    part.setAttribute("aria-label", String(all[part.dataset.label ?? ""]));
+  select.value = String(name?.difficulty ?? "");
+  select.addEventListener("change", () => {
+    const target = new URLSearchParams(query);
+    const difficulty = select.value === "" ? null : Number(select.value);
+    target.set("board", formatBoardName({ period: name?.period ?? "all-time", difficulty }));
+    location.search = target.toString();
+  });
+}
+
+/** On a wall: the way here for everybody's phone. */
+function writeJoinCode() {
+  const figure = document.getElementById("join");
+  if (figure !== null) {
+    const image = new Image(96, 96);
+    image.alt = `${location.origin}/`;
+    image.src = `/qr.svg?url=${encodeURIComponent(`${location.origin}/`)}`;
+    figure.prepend(image);
+    figure.hidden = false;
   }
 }
 

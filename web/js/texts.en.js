@@ -1,10 +1,13 @@
 /**
- * Every text that the pages show, in English. Another language is one more file with these keys. What stands in the
- * HTML, too, is there for the moment before the script has run.
+ * Every text that the pages show, in English. Another language is one more file with these keys, and a line in texts.js.
+ * What stands in the HTML, too, is there for the moment before the script has run.
  */
 export default {
+  languageName: "English",
+  languageShort: "Eng",
   game: "Brain Game",
-  lead: "Short games for the mind, and a leaderboard that moves while you look at it.",
+  lead: "Three short games for the mind, and a leaderboard that moves while you look at it.",
+  playButton: "Play",
   wallHeading: "On a wall",
   wallLink: "Open the board for a big screen",
   developersHeading: "For developers",
@@ -16,11 +19,16 @@ export default {
     weekly: "This week",
     daily: "Today",
   },
+  difficultyOfBoard: "Difficulty",
+  everyDifficulty: "Every difficulty",
+  /** @type {(difficulty: number) => string} */
+  difficulty: (difficulty) => `Difficulty ${difficulty}`,
   /** @type {(board: string, difficulty: number) => string} */
   atDifficulty: (board, difficulty) => `${board}, difficulty ${difficulty}`,
   unknownBoardTitle: "Board not found",
   unknownBoard: "There is no such board. Maybe the address was mistyped.",
   unknownBoardWayOut: "See the board of all time",
+  joinCode: "Scan to play",
 
   /** @type {(count: number, formatted: string) => string} */
   players: (count, formatted) => (count === 1 ? "1 player" : `${formatted} players`),
@@ -38,4 +46,153 @@ export default {
 
   toDark: "Switch to dark",
   toLight: "Switch to light",
+  home: "Start page",
+
+  // Playing: who I am
+  registerTitle: "Who is playing?",
+  registerText: "Your name is what others see on the board. The email stays between us.",
+  registerButton: "Start playing",
+  toLogin: "I have played before",
+  loginTitle: "Welcome back",
+  loginButton: "Log in",
+  toRegister: "I am new here",
+  username: "Name",
+  email: "Email",
+  password: "Password",
+  passwordHint: "At least 8 characters",
+  logout: "Log out",
+  required: "Please fill this in.",
+  fieldWrong: {
+    email: "This is not a complete email address.",
+    username: "1 to 32 characters, please, without invisible ones.",
+    password: "At least 8 characters, please, and not more than 72.",
+  },
+  /** By the server's code. @type {Record<string, string>} */
+  errors: {
+    email_taken: "Somebody has registered with this email already. Is it you? Then log in.",
+    username_taken: "This name is taken. Try another one.",
+    invalid_credentials: "Email or password is wrong.",
+    rate_limited: "Too many tries at once. Please wait a moment.",
+    unavailable: "The server cannot do this at the moment. Please try again.",
+    too_fast: "That was faster than anybody can be, so it was not counted.",
+    score_not_accepted: "Here the server keeps the score.",
+  },
+  errorElse: "That did not work. Please try again.",
+  answerLost: "The connection was lost before the answer came. Please try again.",
+  loggedOut: "You were logged out. Please log in again.",
+
+  // Playing: a session
+  readyTitle: "Ready?",
+  readyText: "Three games of a minute or two. What you earn in all of them counts.",
+  chooseDifficulty: "Difficulty",
+  difficultyHint: "Each step is harder and worth a tenth more.",
+  easiest: "easy",
+  hardest: "hard",
+  startSession: "Play",
+  inProgressTitle: "Your game is not over",
+  /** @type {(stage: number, stages: number, points: string) => string} */
+  inProgressText: (stage, stages, points) => `You are at game ${stage} of ${stages}, with ${points} points so far.`,
+  goOn: "Go on",
+  giveUp: "Give up",
+  giveUpSure: "Give this game up? It will not count.",
+  giveUpYes: "Give up",
+  giveUpNo: "Keep playing",
+  failStage: "Stop here",
+  failSure: "Stop here? The points so far count, but not as all games passed.",
+  failYes: "Stop and count",
+  canceledTitle: "Given up",
+  canceledText: "This one does not count. The next one may.",
+
+  /** @type {(stage: number, stages: number) => string} */
+  stageOf: (stage, stages) => `Game ${stage} of ${stages}`,
+  pointsSoFar: "Points",
+  timeLeft: "Time left",
+  /** @type {(seconds: number) => string} */
+  secondsLeft: (seconds) => `${seconds} seconds left`,
+  placeToday: "Today",
+  noPlace: "–",
+  begin: "Begin",
+  dealing: "One moment …",
+  sending: "Counting your points …",
+  offline: "No connection. What you do is kept, and the clock goes on.",
+  backOnline: "Connected again.",
+  unknownGame: "This page does not know the next game. Please reload it.",
+  timeIsUp: "Time is up",
+
+  games: {
+    sequence: {
+      name: "Sequence",
+      rule: "Tiles light up one after the other. Tap them again in the same order. Each round is one tile longer, until the first mistake.",
+      hint: "The keys 1 to 9 work, too.",
+      watch: "Watch",
+      repeat: "Your turn",
+      right: "Right!",
+      board: "Tiles",
+      /** @type {(number: number) => string} */
+      tile: (number) => `Tile ${number}`,
+      /** @type {(length: number) => string} */
+      result: (length) => (length === 0 ? "No round was complete." : `You repeated ${length} tiles in a row.`),
+    },
+    sums: {
+      name: "Sums",
+      rule: "Sixty seconds of mental arithmetic. Right answers in a row make it harder, and worth more. A wrong one costs two seconds.",
+      hint: "Type the result; a right one is taken at once. Enter confirms, S skips.",
+      result: "Result",
+      enter: "Confirm",
+      erase: "Erase",
+      skip: "Skip",
+      right: "Right",
+      /** @type {(solution: number) => string} */
+      wrong: (solution) => `It was ${solution}`,
+      /** @type {(level: number) => string} */
+      level: (level) => `Level ${level}`,
+      /** @type {(right: number, wrong: number) => string} */
+      summary: (right, wrong) => `${right} right, ${wrong} wrong or skipped.`,
+    },
+    drawing: {
+      name: "Draw it again",
+      rule: "Look at the picture. Then it is gone: draw it from memory. Place and size do not matter, the lines do.",
+      hint: "Finger, pen or mouse. With the keyboard: arrows move the pen, space lowers and lifts it.",
+      look: "Look well",
+      drawNow: "Now draw it",
+      canvas: "Sheet to draw on. Arrow keys move the pen, space lowers and lifts it.",
+      undo: "Undo",
+      clear: "Clear",
+      done: "Done",
+      original: "The picture",
+      drawn: "Your drawing",
+      together: "Laid over each other",
+    },
+  },
+
+  // Playing: what came of it
+  /** @type {(points: string) => string} */
+  earned: (points) => `${points} points`,
+  /** @type {Record<string, string>} */
+  verdicts: {
+    passed: "Passed",
+    failed: "Not passed",
+    late: "Too late",
+  },
+  lateText: "The answer came after the time was up, so it does not score.",
+  failedText: "This game was not passed, so the session ends here. What you have earned counts.",
+  total: "Total",
+  nextStage: "Next game",
+  /** @type {(place: string) => string} */
+  wouldBe: (place) => `Finish now and you are number ${place} today.`,
+  /** @type {(more: string) => string} */
+  toNext: (more) => `${more} more points to pass`,
+  aheadOfAll: "Nobody is ahead of you today.",
+  finishedTitle: "All games passed",
+  endedTitle: "That was it for this time",
+  places: "Your places",
+  /** @type {(place: string, total: string) => string} */
+  placeOf: (place, total) => `${place} of ${total}`,
+  notPlaced: "not on it yet",
+  playAgain: "Play again",
+  share: "Share",
+  /** @type {(points: string) => string} */
+  shareText: (points) => `I have ${points} points in Brain Game. Can you beat that?`,
+  copied: "Copied. Paste it wherever you like.",
+  seeBoard: "See the whole board",
 };

@@ -1,0 +1,188 @@
+/** Усі тексти сторінок українською; ключі ті самі, що в texts.en.js. */
+
+/**
+ * Форма слова при числі: 1 бал, 2 бали, 5 балів.
+ *
+ * @param {number} count
+ * @param {string} one
+ * @param {string} few
+ * @param {string} many
+ */
+function form(count, one, few, many) {
+  const rule = new Intl.PluralRules("uk").select(count);
+  return rule === "one" ? one : rule === "few" ? few : many;
+}
+
+/** @type {typeof import("./texts.en.js").default} */
+export default {
+  languageName: "Українська",
+  languageShort: "Укр",
+  game: "Brain Game",
+  lead: "Три короткі ігри для розуму й таблиця лідерів, що рухається просто на очах.",
+  playButton: "Грати",
+  wallHeading: "На стіні",
+  wallLink: "Відкрити таблицю для великого екрана",
+  developersHeading: "Для розробників",
+  developersText: "Щоб дивитися, обліковий запис не потрібен. У консолі цієї сторінки:",
+
+  boards: "Таблиці",
+  board: {
+    "all-time": "За весь час",
+    weekly: "Цього тижня",
+    daily: "Сьогодні",
+  },
+  difficultyOfBoard: "Складність",
+  everyDifficulty: "Будь-яка складність",
+  difficulty: (difficulty) => `Складність ${difficulty}`,
+  atDifficulty: (board, difficulty) => `${board}, складність ${difficulty}`,
+  unknownBoardTitle: "Таблиці не знайдено",
+  unknownBoard: "Такої таблиці немає. Можливо, в адресі помилка.",
+  unknownBoardWayOut: "Переглянути таблицю за весь час",
+  joinCode: "Скануйте, щоб грати",
+
+  players: (count, formatted) => `${formatted} ${form(count, "гравець", "гравці", "гравців")}`,
+  passedAll: "пройдено всі ігри",
+  emptyTitle: "Тут ще нікого немає",
+  emptyText: "Перша зіграна гра займе верхній рядок.",
+
+  connecting: "З'єднання …",
+  unreachable: "Немає з'єднання, пробуємо ще",
+  live: "Наживо",
+  notLiveSince: (time) => `Не наживо з ${time}`,
+  leader: (name, score, players) => `Попереду ${name}, балів: ${score}. ${players}.`,
+
+  toDark: "Увімкнути темну тему",
+  toLight: "Увімкнути світлу тему",
+  home: "Головна сторінка",
+
+  registerTitle: "Хто грає?",
+  registerText: "Ім'я бачитимуть інші в таблиці. Електронна адреса лишиться між нами.",
+  registerButton: "Почати гру",
+  toLogin: "Я вже грав або грала тут",
+  loginTitle: "З поверненням",
+  loginButton: "Увійти",
+  toRegister: "Я тут уперше",
+  username: "Ім'я",
+  email: "Електронна адреса",
+  password: "Пароль",
+  passwordHint: "Щонайменше 8 символів",
+  logout: "Вийти",
+  required: "Заповніть, будь ласка, це поле.",
+  fieldWrong: {
+    email: "Це не повна електронна адреса.",
+    username: "Від 1 до 32 символів, без невидимих.",
+    password: "Щонайменше 8 символів і не більше 72.",
+  },
+  errors: {
+    email_taken: "З цією адресою вже зареєструвалися. Це ви? Тоді увійдіть.",
+    username_taken: "Це ім'я зайняте. Спробуйте інше.",
+    invalid_credentials: "Хибна адреса або пароль.",
+    rate_limited: "Забагато спроб поспіль. Зачекайте трохи, будь ласка.",
+    unavailable: "Сервер зараз не може цього зробити. Спробуйте ще раз.",
+    too_fast: "Так швидко не встигає ніхто, тож це не зараховано.",
+    score_not_accepted: "Тут рахунок веде сервер.",
+  },
+  errorElse: "Не вдалося. Спробуйте ще раз, будь ласка.",
+  answerLost: "З'єднання зникло раніше, ніж надійшла відповідь. Спробуйте ще раз.",
+  loggedOut: "Сеанс завершено. Увійдіть, будь ласка, знову.",
+
+  readyTitle: "Готові?",
+  readyText: "Три ігри по одній-дві хвилини. Зараховується все, що ви в них здобудете.",
+  chooseDifficulty: "Складність",
+  difficultyHint: "Кожен крок складніший і дає на десяту частину більше балів.",
+  easiest: "легко",
+  hardest: "складно",
+  startSession: "Грати",
+  inProgressTitle: "Ваша гра ще триває",
+  inProgressText: (stage, stages, points) => `Ви на грі ${stage} з ${stages}, балів поки що: ${points}.`,
+  goOn: "Продовжити",
+  giveUp: "Здатися",
+  giveUpSure: "Здатися? Цю гру не буде зараховано.",
+  giveUpYes: "Здатися",
+  giveUpNo: "Грати далі",
+  failStage: "Зупинитися тут",
+  failSure: "Зупинитися тут? Здобуті бали зарахуються, але не як усі пройдені ігри.",
+  failYes: "Зупинитися й зарахувати",
+  canceledTitle: "Гру припинено",
+  canceledText: "Ця не зараховується. Наступна може.",
+
+  stageOf: (stage, stages) => `Гра ${stage} з ${stages}`,
+  pointsSoFar: "Бали",
+  timeLeft: "Лишилося часу",
+  secondsLeft: (seconds) => `Лишилося ${seconds} ${form(seconds, "секунда", "секунди", "секунд")}`,
+  placeToday: "Сьогодні",
+  noPlace: "–",
+  begin: "Почати",
+  dealing: "Хвилинку …",
+  sending: "Рахуємо ваші бали …",
+  offline: "Немає з'єднання. Зроблене збережено, а годинник іде далі.",
+  backOnline: "З'єднання відновлено.",
+  unknownGame: "Ця сторінка не знає наступної гри. Оновіть її, будь ласка.",
+  timeIsUp: "Час вийшов",
+
+  games: {
+    sequence: {
+      name: "Послідовність",
+      rule: "Плитки спалахують одна за одною. Торкніться їх у тому самому порядку. Кожен раунд довший на одну плитку, до першої помилки.",
+      hint: "Клавіші від 1 до 9 теж працюють.",
+      watch: "Дивіться",
+      repeat: "Ваша черга",
+      right: "Правильно!",
+      board: "Плитки",
+      tile: (number) => `Плитка ${number}`,
+      result: (length) =>
+        length === 0 ? "Жодного раунду не завершено." : `Ви повторили ${length} ${form(length, "плитку", "плитки", "плиток")} поспіль.`,
+    },
+    sums: {
+      name: "Лічба",
+      rule: "Шістдесят секунд усної лічби. Правильні відповіді поспіль роблять її складнішою й ціннішою. Хибна коштує дві секунди.",
+      hint: "Уведіть результат; правильний приймається одразу. Enter підтверджує, S пропускає.",
+      result: "Результат",
+      enter: "Підтвердити",
+      erase: "Стерти",
+      skip: "Пропустити",
+      right: "Правильно",
+      wrong: (solution) => `Було ${solution}`,
+      level: (level) => `Рівень ${level}`,
+      summary: (right, wrong) => `Правильно: ${right}. Хибно або пропущено: ${wrong}.`,
+    },
+    drawing: {
+      name: "Намалюй знову",
+      rule: "Роздивіться малюнок. Потім він зникне: намалюйте його з пам'яті. Місце й розмір не важать, важать лінії.",
+      hint: "Пальцем, пером або мишею. З клавіатури: стрілки рухають перо, пробіл опускає й підіймає його.",
+      look: "Роздивіться добре",
+      drawNow: "Тепер малюйте",
+      canvas: "Аркуш для малювання. Стрілки рухають перо, пробіл опускає й підіймає його.",
+      undo: "Назад",
+      clear: "Очистити",
+      done: "Готово",
+      original: "Малюнок",
+      drawn: "Ваш малюнок",
+      together: "Один на одному",
+    },
+  },
+
+  earned: (points) => `Балів: ${points}`,
+  verdicts: {
+    passed: "Пройдено",
+    failed: "Не пройдено",
+    late: "Запізно",
+  },
+  lateText: "Відповідь надійшла, коли час уже вийшов, тому балів за неї немає.",
+  failedText: "Цю гру не пройдено, тож на цьому кінець. Здобуті бали зараховано.",
+  total: "Разом",
+  nextStage: "Наступна гра",
+  wouldBe: (place) => `Якщо закінчити зараз, сьогодні ви на місці ${place}.`,
+  toNext: (more) => `Ще ${more}, щоб випередити`,
+  aheadOfAll: "Сьогодні попереду вас нікого.",
+  finishedTitle: "Усі ігри пройдено",
+  endedTitle: "На цей раз усе",
+  places: "Ваші місця",
+  placeOf: (place, total) => `${place} з ${total}`,
+  notPlaced: "ще немає",
+  playAgain: "Грати ще раз",
+  share: "Поділитися",
+  shareText: (points) => `У мене ${points} у Brain Game. Переможеш?`,
+  copied: "Скопійовано. Вставте, куди забажаєте.",
+  seeBoard: "Переглянути всю таблицю",
+};
