@@ -103,14 +103,29 @@ class Projection:
         if known:
             horizon = await self._ladders.horizon()
             if min(known) < horizon:
+                outdated: set[str] = set()
                 async for chunk in self._ladders.changes(min(known), horizon):
                     # A ladder of the past that Redis has forgotten stays forgotten until somebody asks for it.
-                    changed, _ = await self._boards.apply(chunk)
+                    changed, _, barred = await self._boards.reconcile(chunk)
                     self._changed(changed)
-                await self._boards.advance([ladder for ladder in ladders if ladder not in missing], horizon)
+                    outdated |= barred
+                for ladder in outdated:
+                    # PostgreSQL shows a player whom Redis keeps out: put back by an operator, perhaps on another node.
+                    await self.rebuild(ladder)
+                # A ladder that was rebuilt has its own cursor. It is an older one where another node's rebuild has won;
+                # then the next sweep looks once more.
+                await self._boards.advance(ladders - outdated.union(missing), horizon)
         if not self._healthy:
             self._healthy = True
             self._log.info("the boards are up to date again")
+
+    async def put_back(self, ladders: Collection[str]) -> None:
+        """Show now, rather than at the next sweep, that PostgreSQL has somebody back on these ladders. Those of the
+        past are left to the sweep, of which some may be in Redis still."""
+        # What took the player off has to be there before, or it would be applied to the new ladder.
+        await self.flush()
+        for ladder in self._current_ladders().intersection(ladders):
+            await self.rebuild(ladder)
 
     async def rebuild(self, ladder: str) -> None:
         """Make a ladder anew from PostgreSQL."""
