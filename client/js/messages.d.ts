@@ -64,6 +64,7 @@ export type ErrorCode =
   | "key_reused"
   | "unknown_board"
   | "image_unreadable"
+  | "forbidden"
   | "origin_not_allowed"
   | "not_found"
   | "method_not_allowed"
