@@ -46,8 +46,8 @@ class Route:
     """One method of one path.
 
     `who` may use it: `player` needs an access token, `admin` an operator's, `either` shows more with one. A `keyed`
-    route takes the header Idempotency-Key. `answer` is None where there is no body, or a media type where it is not JSON. `errors` are those
-    of this route's own; what every route of its kind can answer is added by `all_errors`.
+    route takes the header Idempotency-Key. `answer` is None where there is no body, or a media type where it is not
+    JSON. `errors` are those of this route's own; what every route of its kind can answer is added by `all_errors`.
     """
 
     method: Literal["GET", "POST", "DELETE"]
