@@ -175,7 +175,7 @@ async def test_kill_in_the_middle_of_200_players_loses_and_repeats_nothing(data_
             ]
             row = await database.fetchrow("SELECT * FROM sessions WHERE number = $1", diary.number)
             assert row is not None
-            held = event_from({**row, "key": "", "action": 0, "score": None, "at": None}).state  # type: ignore[arg-type]
+            held = event_from({**row, "key": "", "action": 0, "score": None, "at": None, "answer": None}).state  # type: ignore[arg-type]
             _check_log(diary, events, held, ladders)
         await _check_ladders(database, ladders)
         await database.close()
