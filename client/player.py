@@ -7,6 +7,7 @@ import random
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 from client.backoff import pause_after
@@ -15,7 +16,7 @@ from client.errors import Closed, ConnectionLost, RequestRefused
 from client.follower import Follower
 from client.link import Link, Message
 from client.login import Login
-from client.values import OpenLogin, Session, Tokens, User
+from client.values import OpenLogin, Session, Stage, Tokens, User
 
 #: The server takes this socket for a spectator's, or its token for an old one: nothing was done.
 _NOT_LOGGED_IN: Final = frozenset({"unauthenticated", "token_expired", "token_revoked"})
@@ -172,6 +173,16 @@ class Game:
         """Give the session up; it does not count."""
         return await self._act("session.cancel", {}, key)
 
+    # Stages that the server deals and scores
+
+    async def deal(self) -> Stage:
+        """The current stage; its clock runs from the first time on that it is dealt, and it stays the same."""
+        return Stage.of(await self._ask("stage.deal"))
+
+    async def answer(self, answer: Mapping[str, Any], *, key: str | None = None) -> Session:
+        """Answer the stage that was dealt, as its game wants it. The session says `stage_score` and `verdict`."""
+        return await self._act("stage.answer", {"answer": answer}, key)
+
     async def last_session(self) -> Session | None:
         """Ask for the last session."""
         session = Session.of(await self._ask("session.last"))
@@ -305,7 +316,7 @@ class Game:
     def _hold(self, session: Session | None) -> None:
         if session is None or (self.session is not None and session.version <= self.session.version):
             return
-        self.session = session
+        self.session = replace(session, replayed=False, stage_score=None, verdict=None)
         changed, self._session_changed = self._session_changed, asyncio.Event()
         changed.set()
 

@@ -35,7 +35,8 @@ class User:
 @dataclass(frozen=True, slots=True)
 class Session:
     """A session. `stage` counts from 0; of two states of one player the one with the higher `version` is the newer.
-    `replayed`: the action was applied before, and this is what it led to then."""
+    `replayed`: the action was applied before, and this is what it led to then. After an answer to a stage, `verdict` is
+    `passed`, `failed` or `late`, and `stage_score` what it was worth."""
 
     id: str
     status: Status
@@ -46,6 +47,8 @@ class Session:
     started_at: str
     version: int
     replayed: bool = False
+    stage_score: int | None = None
+    verdict: str | None = None
 
     @classmethod
     def of(cls, data: Mapping[str, Any] | None) -> Session | None:
@@ -62,6 +65,33 @@ class Session:
             started_at=data["sessionStartedAt"],
             version=data["sessionVersion"],
             replayed=data.get("replayed", False),
+            stage_score=data.get("stageScore"),
+            verdict=data.get("verdict"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A stage that was dealt. What `puzzle` looks like, and the answer to it, depends on `game`. The time limit counts
+    from `dealt_at` (RFC 3339, UTC) by the server's clock."""
+
+    session_id: str
+    number: int
+    game: str
+    puzzle: Mapping[str, Any]
+    dealt_at: str
+    time_limit_ms: int
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> Stage:
+        """From the wire."""
+        return cls(
+            session_id=data["sessionId"],
+            number=data["stage"],
+            game=data["game"],
+            puzzle=data["puzzle"],
+            dealt_at=data["dealtAt"],
+            time_limit_ms=data["timeLimitMs"],
         )
 
 

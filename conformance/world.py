@@ -27,6 +27,7 @@ _LIMITS: Final = said.LimitsData(
     max_message_bytes=65_536,
     max_player_message_bytes=4_194_304,
     max_stage_score=1_000_000,
+    scoring="reported",
     stages=STAGES,
     board_hz=10.0,
     idle_seconds=15.0,

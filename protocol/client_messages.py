@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal, get_args
+from typing import Annotated, Any, Final, Literal, get_args
 
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
 from protocol.fields import Difficulty, Email, FollowedLimit, Key, Password, RequestId, Score, Username, Wire
+from protocol.stages import answer_schemas
 
 #: Longest text that is read as a token, refresh token or board name; every real one is shorter.
 MAX_TOKEN_CHARACTERS: Final = 4096
@@ -60,6 +61,14 @@ class ScoreData(Wire):
 class CancelData(Wire):
     """Giving up."""
 
+    key: Key | None = None
+
+
+class AnswerData(Wire):
+    """The answer to the puzzle that was dealt."""
+
+    # What it looks like depends on the game; the handler reads it (protocol/stages.py).
+    answer: Annotated[dict[str, Any], WithJsonSchema({"type": "object", "anyOf": answer_schemas()})]
     key: Key | None = None
 
 
@@ -228,6 +237,20 @@ class SessionCancel(_Request):
     data: CancelData = CancelData()
 
 
+class StageDeal(_Request):
+    """Deal the current stage: its clock runs from the first time on, and the puzzle stays the same."""
+
+    type: Literal["stage.deal"]
+    data: NoData = NoData()
+
+
+class StageAnswer(_Request):
+    """Answer the stage that was dealt: the server gives the score, and the session goes on or has failed."""
+
+    type: Literal["stage.answer"]
+    data: AnswerData
+
+
 class LeaderboardGet(_Request):
     """Read a window of a board."""
 
@@ -279,6 +302,8 @@ ClientMessage = Annotated[
     | SessionComplete
     | SessionClose
     | SessionCancel
+    | StageDeal
+    | StageAnswer
     | LeaderboardGet
     | LeaderboardSubscribe
     | LeaderboardUnsubscribe

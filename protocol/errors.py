@@ -30,6 +30,9 @@ class ErrorCode(StrEnum):
     NO_SESSION = "no_session"
     SESSION_NOT_ACTIVE = "session_not_active"
     KEY_REUSED = "key_reused"
+    NOT_DEALT = "not_dealt"
+    TOO_FAST = "too_fast"
+    SCORE_NOT_ACCEPTED = "score_not_accepted"
     UNKNOWN_BOARD = "unknown_board"
     IMAGE_UNREADABLE = "image_unreadable"
     FORBIDDEN = "forbidden"
@@ -66,6 +69,9 @@ ERRORS: Final[dict[ErrorCode, ErrorKind]] = {
     ErrorCode.NO_SESSION: ErrorKind(HTTPStatus.NOT_FOUND, "There is no session yet."),
     ErrorCode.SESSION_NOT_ACTIVE: ErrorKind(HTTPStatus.CONFLICT, "The last session is not in progress."),
     ErrorCode.KEY_REUSED: ErrorKind(HTTPStatus.CONFLICT, "This key was used for another action."),
+    ErrorCode.NOT_DEALT: ErrorKind(HTTPStatus.CONFLICT, "The current stage has not been dealt."),
+    ErrorCode.TOO_FAST: ErrorKind(HTTPStatus.CONFLICT, "Nobody answers so fast; this was not counted."),
+    ErrorCode.SCORE_NOT_ACCEPTED: ErrorKind(HTTPStatus.FORBIDDEN, "Here the server keeps the score."),
     ErrorCode.UNKNOWN_BOARD: ErrorKind(HTTPStatus.NOT_FOUND, "There is no board of this name."),
     ErrorCode.IMAGE_UNREADABLE: ErrorKind(HTTPStatus.BAD_REQUEST, "This is not a PNG, JPEG, WebP or GIF image."),
     ErrorCode.FORBIDDEN: ErrorKind(HTTPStatus.FORBIDDEN, "This is for operators."),

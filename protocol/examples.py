@@ -69,6 +69,12 @@ _REQUESTS: Final[dict[str, list[Json | None]]] = {
     "session.complete": [{"score": 120}, {"score": 120, "key": _KEY}],
     "session.close": [{"score": 30, "key": _KEY}],
     "session.cancel": [None, {"key": _KEY}],
+    "stage.deal": [None],
+    "stage.answer": [
+        {"answer": {"rounds": [[4, 0, 8], [4, 0, 8, 2]]}, "key": _KEY},
+        {"answer": {"results": [9, None, 13]}},
+        {"answer": {"strokes": [[120, 80, 880, 80, 500, 900, 120, 80], [500, 300]]}, "key": _KEY},
+    ],
     "leaderboard.get": [None, {"board": "daily:3", "limit": 25, "offset": 50}, {"board": "weekly", "around": "me"}],
     "leaderboard.subscribe": [
         None,
@@ -84,6 +90,7 @@ _LIMITS: Final[Json] = {
     "maxPlayerMessageBytes": 4194304,
     "maxStageScore": 1000000,
     "stages": 3,
+    "scoring": "reported",
     "boardHz": 10.0,
     "idleSeconds": 15.0,
     "pingSeconds": 20.0,
@@ -126,8 +133,22 @@ _ANSWERS: Final[dict[str, list[tuple[bool, Json]]]] = {
     "session": [
         (True, _SESSION),
         (True, {**_SESSION, "replayed": True}),
+        (True, {**_SESSION, "stageScore": 640, "verdict": "passed"}),
         (True, dict.fromkeys(_SESSION)),
         (False, {**_SESSION, "sessionStatus": 1, "sessionStage": 2, "sessionTotalScore": 420, "sessionVersion": 14}),
+    ],
+    "stage": [
+        (
+            True,
+            {
+                "sessionId": _SESSION["sessionId"],
+                "stage": 0,
+                "game": "sequence",
+                "puzzle": {"tiles": [4, 0, 8, 2, 5, 1, 7, 4, 3, 6, 0, 8], "firstLength": 3, "stepMs": 565},
+                "dealtAt": "2026-11-23T13:20:50.000Z",
+                "timeLimitMs": 120000,
+            },
+        )
     ],
     "leaderboard": [
         (

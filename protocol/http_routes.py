@@ -20,6 +20,7 @@ from protocol.admin_messages import (
     SessionStepsData,
 )
 from protocol.client_messages import (
+    AnswerData,
     CancelData,
     CompareData,
     GetBoardData,
@@ -34,7 +35,7 @@ from protocol.client_messages import (
 from protocol.errors import ErrorCode
 from protocol.fields import Wire
 from protocol.http_messages import BoardRowData, HealthData, TokensData
-from protocol.server_messages import DistanceData, LoginsData, SessionData, UserData
+from protocol.server_messages import DistanceData, LoginsData, SessionData, StageData, UserData
 
 
 class BoardRows(RootModel[dict[str, BoardRowData]]):
@@ -183,7 +184,7 @@ ROUTES: Final = (
         body=ScoreData,
         answer=SessionData,
         keyed=True,
-        errors=_SESSION_ERRORS,
+        errors=(*_SESSION_ERRORS, ErrorCode.SCORE_NOT_ACCEPTED),
     ),
     Route(
         "POST",
@@ -194,7 +195,7 @@ ROUTES: Final = (
         body=ScoreData,
         answer=SessionData,
         keyed=True,
-        errors=_SESSION_ERRORS,
+        errors=(*_SESSION_ERRORS, ErrorCode.SCORE_NOT_ACCEPTED),
     ),
     Route(
         "POST",
@@ -206,6 +207,27 @@ ROUTES: Final = (
         answer=SessionData,
         keyed=True,
         errors=_SESSION_ERRORS,
+    ),
+    Route(
+        "POST",
+        "/api/sessions/last/stage",
+        "deal",
+        "Deal the current stage; its clock runs from the first time on",
+        "player",
+        body=NoData,
+        answer=StageData,
+        errors=(ErrorCode.NO_SESSION, ErrorCode.SESSION_NOT_ACTIVE),
+    ),
+    Route(
+        "POST",
+        "/api/sessions/last/stage/answer",
+        "answer",
+        "Answer the stage that was dealt; the server gives the score",
+        "player",
+        body=AnswerData,
+        answer=SessionData,
+        keyed=True,
+        errors=(*_SESSION_ERRORS, ErrorCode.NOT_DEALT, ErrorCode.TOO_FAST, ErrorCode.RATE_LIMITED),
     ),
     Route(
         "GET",

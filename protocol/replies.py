@@ -18,6 +18,7 @@ from protocol.server_messages import (
     ServerDraining,
     ServerMessageBase,
     SessionMessage,
+    StageMessage,
     User,
     Welcome,
 )
@@ -47,6 +48,8 @@ EXCHANGES: Final[dict[str, Exchange]] = {
     "session.complete": Exchange(SessionMessage, "player"),
     "session.close": Exchange(SessionMessage, "player"),
     "session.cancel": Exchange(SessionMessage, "player"),
+    "stage.deal": Exchange(StageMessage, "player"),
+    "stage.answer": Exchange(SessionMessage, "player"),
     "leaderboard.get": Exchange(Leaderboard, "either"),
     "leaderboard.subscribe": Exchange(Leaderboard, "anyone"),
     "leaderboard.unsubscribe": Exchange(Ok, "anyone"),

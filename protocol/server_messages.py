@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal, get_args
+from typing import Annotated, Any, Final, Literal, get_args
 
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
 from game.ranking import Entry
-from game.session import PlayerState, Session
+from game.session import PlayerState, Session, Verdict
+from game.stages.catalog import STAGES
 from game.standings import Row
 from protocol.errors import ErrorCode, RequestError
 from protocol.fields import RequestId, Timestamp, Wire, is_none
+from protocol.stages import puzzle_schemas
 
 
 class OkData(Wire):
@@ -58,9 +60,21 @@ class SessionData(Wire):
     """Counts the player's applied actions over all sessions: the state with the higher version is the newer."""
     replayed: Literal[True] | None = Field(default=None, exclude_if=is_none)
     """The action was applied before, under the same key; this is what it led to then."""
+    stage_score: int | None = Field(default=None, exclude_if=is_none)
+    """In the reply to `stage.answer`: what the stage was worth."""
+    verdict: Verdict | None = Field(default=None, exclude_if=is_none)
+    """In the reply to `stage.answer`: `passed`, `failed` (the session has failed) or `late` (it has failed, without
+    points for this stage)."""
 
     @classmethod
-    def of(cls, state: PlayerState, *, replayed: bool = False) -> SessionData:
+    def of(
+        cls,
+        state: PlayerState,
+        *,
+        replayed: bool = False,
+        stage_score: int | None = None,
+        verdict: Verdict | None = None,
+    ) -> SessionData:
         """The wire form of a player's state."""
         session: Session | None = state.session
         if session is None:
@@ -75,6 +89,8 @@ class SessionData(Wire):
             session_started_at=session.started_at,
             session_version=state.version,
             replayed=True if replayed else None,
+            stage_score=stage_score,
+            verdict=verdict,
         )
 
 
@@ -88,6 +104,20 @@ NO_SESSION = SessionData(
     session_started_at=None,
     session_version=None,
 )
+
+
+class StageData(Wire):
+    """A stage that was dealt. The same until it is answered, on every socket of the player."""
+
+    session_id: str
+    stage: int
+    """Counts from 0."""
+    game: Annotated[str, WithJsonSchema({"type": "string", "examples": list(STAGES)})]
+    """`sequence`, `sums`, `drawing`; there may be more."""
+    puzzle: Annotated[dict[str, Any], WithJsonSchema({"type": "object", "anyOf": puzzle_schemas()})]
+    dealt_at: Timestamp
+    time_limit_ms: int
+    """From `dealtAt` on, by the server's clock."""
 
 
 class AuthenticatedData(Wire):
@@ -110,6 +140,8 @@ class LimitsData(Wire):
     max_player_message_bytes: int
     max_stage_score: int
     stages: int
+    scoring: Literal["reported", "judged"]
+    """`judged`: points come from `stage.answer` alone."""
     board_hz: float
     """At most so many deltas a second for one board."""
     idle_seconds: float
@@ -312,6 +344,13 @@ class SessionMessage(ServerMessageBase):
     data: SessionData
 
 
+class StageMessage(ServerMessageBase):
+    """Reply: the current stage."""
+
+    type: Literal["stage"] = "stage"
+    data: StageData
+
+
 class Leaderboard(ServerMessageBase):
     """Reply, or push that replaces what a subscriber holds."""
 
@@ -375,6 +414,7 @@ ServerMessage = Annotated[
     | User
     | Logins
     | SessionMessage
+    | StageMessage
     | Leaderboard
     | LeaderboardDelta
     | LeaderboardPlace

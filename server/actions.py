@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from secrets import randbits
 from typing import Any, Final, Protocol
 from uuid import uuid4
 
@@ -11,6 +12,7 @@ from game.ranking import Board, UnknownBoard, board_named
 from game.session import Cancel, Close, Command, Complete, Start
 from images.errors import ImageTooLarge, ImageUnreadable
 from protocol.client_messages import (
+    AnswerData,
     BoardData,
     CancelData,
     CompareData,
@@ -40,6 +42,7 @@ from protocol.server_messages import (
     PongData,
     SessionData,
     SessionMessage,
+    StageData,
     UserData,
 )
 from server.auth import Authentication, Granted, Login
@@ -51,7 +54,8 @@ from server.live_board import LiveBoards, Subscriber
 from server.log import Log
 from server.metrics import Metrics
 from server.nodes import OtherNodes
-from server.sessions import Sessions
+from server.sessions import Outcome, Sessions
+from server.stages import Answering, Eyes, stage_data
 from storage.accounts import Player
 from storage.logins import RefreshTokenReused
 from storage.postgres import StoreUnavailable
@@ -59,6 +63,8 @@ from storage.sessions import PlayerUnknown
 
 #: What a client is told to wait when a store is down: by then a restart is usually over.
 RETRY_AFTER_MS: Final = 1000
+#: As many as a positive bigint has: nobody finds a session's puzzles by trying seeds.
+_SEED_BITS: Final = 63
 
 
 class Caller(Member, Subscriber, Protocol):
@@ -87,6 +93,8 @@ class Rules:
 
     stages: int
     max_stage_score: int
+    #: Points come from the server's own stages alone.
+    judged_only: bool = False
 
 
 def user_data(player: Player) -> UserData:
@@ -105,6 +113,7 @@ class Actions:
         reader: BoardReader,
         live: LiveBoards,
         drawings: Drawings,
+        eyes: Eyes,
         hub: Hub,
         nodes: OtherNodes,
         metrics: Metrics,
@@ -117,6 +126,7 @@ class Actions:
         self._reader = reader
         self._live = live
         self._drawings = drawings
+        self._eyes = eyes
         self._hub = hub
         self._nodes = nodes
         self._metrics = metrics
@@ -138,6 +148,8 @@ class Actions:
             "session.complete": self._complete,
             "session.close": self._close,
             "session.cancel": self._cancel,
+            "stage.deal": self._deal,
+            "stage.answer": self._answer_stage,
             "leaderboard.get": self._get_board,
             "leaderboard.subscribe": self._subscribe,
             "leaderboard.unsubscribe": self._unsubscribe,
@@ -251,12 +263,17 @@ class Actions:
     # Sessions
 
     async def _start(self, caller: Caller | Visitor, data: StartData) -> SessionData:
-        return await self._act(caller, Start(uuid4(), self._rules.stages, data.difficulty), data.key)
+        command = Start(uuid4(), self._rules.stages, data.difficulty, seed=randbits(_SEED_BITS))
+        return await self._act(caller, command, data.key)
 
     async def _complete(self, caller: Caller | Visitor, data: ScoreData) -> SessionData:
+        if self._rules.judged_only:
+            raise RequestError(ErrorCode.SCORE_NOT_ACCEPTED)
         return await self._act(caller, Complete(self._checked(data.score)), data.key)
 
     async def _close(self, caller: Caller | Visitor, data: ScoreData) -> SessionData:
+        if self._rules.judged_only and data.score > 0:
+            raise RequestError(ErrorCode.SCORE_NOT_ACCEPTED)
         return await self._act(caller, Close(self._checked(data.score)), data.key)
 
     async def _cancel(self, caller: Caller | Visitor, data: CancelData) -> SessionData:
@@ -268,23 +285,44 @@ class Actions:
     async def _act(self, caller: Caller | Visitor, command: Command, key: str | None) -> SessionData:
         number = _login_of(caller).player.number
         outcome = await self._sessions.act(number, command, key)
-        data = SessionData.of(outcome.state, replayed=outcome.replayed)
-        if not outcome.replayed:
-            self._tell_others(caller, number, data)
-            self._nodes.session_changed(number)
-        return data
+        self._tell_others(caller, number, outcome)
+        return SessionData.of(outcome.state, replayed=outcome.replayed)
 
-    def _tell_others(self, caller: Caller | Visitor, number: int, data: SessionData) -> None:
+    def _tell_others(self, caller: Caller | Visitor, number: int, outcome: Outcome) -> None:
+        if outcome.replayed:
+            return
         others = [member for member in self._hub.of_player(number) if member is not caller]
         if others:
-            payload = encode(SessionMessage(data=data))
+            payload = encode(SessionMessage(data=SessionData.of(outcome.state)))
             for member in others:
                 member.push(payload)
+        self._nodes.session_changed(number)
 
     def _checked(self, score: int) -> int:
         if score > self._rules.max_stage_score:
             raise invalid("score", f"at most {self._rules.max_stage_score}")
         return score
+
+    # Stages
+
+    async def _deal(self, caller: Caller | Visitor, _data: NoData) -> StageData:
+        number = _login_of(caller).player.number
+        outcome = await self._sessions.deal(number)
+        self._tell_others(caller, number, outcome)
+        assert outcome.state.session is not None  # noqa: S101
+        return stage_data(outcome.state.session)
+
+    async def _answer_stage(self, caller: Caller | Visitor, data: AnswerData) -> SessionData:
+        number = _login_of(caller).player.number
+        answering = Answering(data.answer, self._rules.max_stage_score, self._eyes)
+        outcome = await self._sessions.answer(number, answering, data.key)
+        self._tell_others(caller, number, outcome)
+        return SessionData.of(
+            outcome.state,
+            replayed=outcome.replayed,
+            stage_score=outcome.score,
+            verdict=None if outcome.judged is None else outcome.judged.verdict,
+        )
 
     # Boards
 

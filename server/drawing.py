@@ -43,13 +43,14 @@ class Workshop:
 
     async def distance(self, original: str, drawn: str) -> int:
         """Compare with our own eyes (docs/decisions/0006-image-comparison.md)."""
-        return await self._run(lambda: distance(decode(original), decode(drawn)))
+        return await self.run(lambda: distance(decode(original), decode(drawn)))
 
     async def check(self, *pictures: str) -> None:
         """Refuse what is no picture, or too large a one."""
-        await self._run(lambda: [decode(picture) for picture in pictures])
+        await self.run(lambda: [decode(picture) for picture in pictures])
 
-    async def _run(self, work: Callable[[], T]) -> T:
+    async def run(self, work: Callable[[], T]) -> T:
+        """Do a piece of work in its turn. Raises what it raises, and RequestError with `rate_limited`."""
         if self._waiting >= MAX_WAITING:
             raise RequestError(ErrorCode.RATE_LIMITED, retry_after_ms=RETRY_AFTER_MS)
         self._waiting += 1

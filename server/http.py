@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 from aiohttp import web
 
 from protocol.client_messages import (
+    AnswerData,
     CancelData,
     CompareData,
     GetBoardData,
@@ -126,6 +127,8 @@ class HttpEdge:
             "complete": self._complete,
             "close": self._close,
             "cancel": self._cancel,
+            "deal": self._deal,
+            "answer": self._answer,
             "leaderboard": self._leaderboard,
             "compare": self._compare,
             "live": self._live,
@@ -209,6 +212,12 @@ class HttpEdge:
 
     async def _cancel(self, request: web.Request) -> web.Response:
         return _json(await self._as_player("session.cancel", request, await self._keyed_body(request, CancelData)))
+
+    async def _deal(self, request: web.Request) -> web.Response:
+        return _json(await self._as_player("stage.deal", request, await self._body(request, NoData)))
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        return _json(await self._as_player("stage.answer", request, await self._keyed_body(request, AnswerData)))
 
     # Boards
 

@@ -139,14 +139,19 @@ async def serve(settings: Settings, log: Log, output: TextIO) -> int:
         tokens = Tokens(secret, timedelta(seconds=settings.token_seconds), utc_now)
         authentication = Authentication(accounts, logins, passwords, tokens, utc_now)
 
-        drawings = _drawings(settings, log, stack)
-        rules = Rules(settings.stages, settings.max_stage_score)
-        actions = Actions(rules, authentication, sessions, reader, live, drawings, hub, nodes, metrics, utc_now, log)
+        workshop = Workshop()
+        stack.callback(workshop.close)
+        drawings = _drawings(settings, workshop, log, stack)
+        rules = Rules(settings.stages, settings.max_stage_score, judged_only=settings.scoring == "judged")
+        actions = Actions(
+            rules, authentication, sessions, reader, live, drawings, workshop, hub, nodes, metrics, utc_now, log
+        )
         limits = LimitsData(
             max_message_bytes=MAX_MESSAGE_BYTES,
             max_player_message_bytes=MAX_PLAYER_MESSAGE_BYTES,
             max_stage_score=settings.max_stage_score,
             stages=settings.stages,
+            scoring=settings.scoring,
             board_hz=settings.board_hz,
             idle_seconds=IDLE_SECONDS,
             ping_seconds=PING_SECONDS,
@@ -237,9 +242,7 @@ async def _connect(
     return postgres, boards, notices
 
 
-def _drawings(settings: Settings, log: Log, stack: AsyncExitStack) -> Drawings:
-    workshop = Workshop()
-    stack.callback(workshop.close)
+def _drawings(settings: Settings, workshop: Workshop, log: Log, stack: AsyncExitStack) -> Drawings:
     if settings.deepai_key is None:
         return workshop
     remote = DeepAi(settings.deepai_url, settings.deepai_key, workshop, log)

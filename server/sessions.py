@@ -7,10 +7,11 @@ import random
 from collections import OrderedDict
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from typing import Final
+from datetime import datetime
+from typing import Final, Protocol
 
 from game.ranking import Entry, entry_of
-from game.session import Close, Command, Complete, PlayerState, Refusal, Start, step
+from game.session import Close, Command, Complete, Deal, Judged, PlayerState, Refusal, Start, step
 from protocol.errors import ErrorCode, RequestError
 from server.clock import Clock
 from storage.commits import Applied, Change, Commits, Conflict, Replayed, new_key
@@ -29,10 +30,43 @@ Improved = Callable[[dict[str, list[Entry]]], None]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The state that an action led to. `replayed`: it was applied before, under the same key."""
+    """The state that an action led to. `replayed`: it was applied before, under the same key. `score` and `judged` are
+    those of a stage that ended with it."""
 
     state: PlayerState
     replayed: bool
+    score: int | None = None
+    judged: Judged | None = None
+
+
+class Request(Protocol):
+    """What a player wants done."""
+
+    async def command(self, state: PlayerState, now: datetime) -> Command:
+        """The command that this comes to in that state. A RequestError is believed only of a state just read."""
+
+    def is_what(self, event: Event) -> bool:
+        """Whether the log's event is this request's outcome."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """A request that is the same command in each state."""
+
+    wanted: Command
+
+    async def command(self, state: PlayerState, now: datetime) -> Command:
+        """The command."""
+        return self.wanted
+
+    def is_what(self, event: Event) -> bool:
+        """Same action, same arguments."""
+        if event.action is not self.wanted.action or event.judged is not None:
+            return False
+        if isinstance(self.wanted, Start):
+            session = event.state.session
+            return session is not None and session.difficulty == self.wanted.difficulty
+        return event.score == _score_of(self.wanted)
 
 
 @dataclass(slots=True)
@@ -79,11 +113,22 @@ class Sessions:
     async def act(self, number: int, command: Command, key: str | None) -> Outcome:
         """Apply a command; returns after it is durable. Raises RequestError (`no_session`, `session_not_active`,
         `key_reused`) when nothing was done, StoreUnavailable when that could not be learned in time."""
+        return await self._in_turn(number, Plain(command), key)
+
+    async def deal(self, number: int) -> Outcome:
+        """Deal the player's current stage, once: asked again, its state is given as it is. Errors as from `act`."""
+        return await self._in_turn(number, Plain(Deal()), None)
+
+    async def answer(self, number: int, answer: Request, key: str | None) -> Outcome:
+        """Answer the stage that was dealt. Errors as from `act`, and whatever `answer` raises."""
+        return await self._in_turn(number, answer, key)
+
+    async def _in_turn(self, number: int, request: Request, key: str | None) -> Outcome:
         player = self._enter(number)
         try:
             async with player.turn:
                 try:
-                    return await self._act(number, player, command, key)
+                    return await self._act(number, player, request, key)
                 except BaseException:
                     # Whatever happened, the next action starts from what PostgreSQL says.
                     player.state = None
@@ -91,7 +136,7 @@ class Sessions:
         finally:
             player.users -= 1
 
-    async def _act(self, number: int, player: _Player, command: Command, key: str | None) -> Outcome:
+    async def _act(self, number: int, player: _Player, request: Request, key: str | None) -> Outcome:
         own_key = key or new_key()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + PATIENCE_SECONDS
@@ -99,17 +144,26 @@ class Sessions:
             fresh = player.state is None
             base = player.state if player.state is not None else await self._store.state(number)
             now = self._clock()
-            state = step(base, command, now)
-            if isinstance(state, Refusal):
+            state: PlayerState | Refusal | RequestError
+            try:
+                command = await request.command(base, now)
+                state = step(base, command, now)
+            except RequestError as error:
+                state = error
+            if not isinstance(state, PlayerState):
                 if not fresh:
                     player.state = None
                     continue
+                if state is Refusal.DEALT:
+                    player.state = base
+                    return Outcome(base, replayed=True)
                 # An action that was applied before may well be refused now: its key tells.
                 event = await self._store.event_by_key(number, own_key)
                 if event is not None:
-                    return _replay(event, command, replayed=key is not None)
-                raise _refused(state, base)
-            change = Change(number, command.action, _score_of(command), state, now, own_key)
+                    return _replay(event, request, replayed=key is not None)
+                raise state if isinstance(state, RequestError) else _refused(state, base)
+            judged = command.judged if isinstance(command, Complete | Close) else None
+            change = Change(number, command.action, _score_of(command), state, now, own_key, judged)
             begun = loop.time()
             try:
                 outcome = await self._commits.commit(change)
@@ -120,10 +174,10 @@ class Sessions:
                     self._applied(loop.time() - begun)
                     player.state = state
                     self._announce(number, state, ladders)
-                    return Outcome(state, replayed=False)
+                    return Outcome(state, False, change.score, judged)
                 case Replayed(event):
                     player.state = None
-                    return _replay(event, command, replayed=key is not None)
+                    return _replay(event, request, replayed=key is not None)
                 case Conflict():
                     player.state = None
                     if loop.time() >= deadline:
@@ -159,16 +213,10 @@ def _score_of(command: Command) -> int | None:
     return command.score if isinstance(command, Complete | Close) else None
 
 
-def _replay(event: Event, command: Command, *, replayed: bool) -> Outcome:
-    same = event.action is command.action
-    if isinstance(command, Start):
-        session = event.state.session
-        same = same and session is not None and session.difficulty == command.difficulty
-    else:
-        same = same and event.score == _score_of(command)
-    if not same:
+def _replay(event: Event, request: Request, *, replayed: bool) -> Outcome:
+    if not request.is_what(event):
         raise RequestError(ErrorCode.KEY_REUSED)
-    return Outcome(event.state, replayed)
+    return Outcome(event.state, replayed, event.score, event.judged)
 
 
 def _refused(refusal: Refusal, state: PlayerState) -> RequestError:

@@ -67,8 +67,8 @@ class Settings(BaseSettings):
     """Allowed browser origins besides the server's own, separated by commas."""
     limits: bool = True
     """Limits on the rate of messages; off for load tests."""
-    scoring: Literal["reported"] = "reported"
-    """Who scores a stage: the client reports."""
+    scoring: Literal["reported", "judged"] = "reported"
+    """Whose score counts: judged takes that of the server's own stages alone, reported the client's, too."""
     deepai_key: str | None = None
     """Key for DeepAI's image-similarity API, which then compares drawings; without it the server does."""
     deepai_url: Annotated[str, Field(pattern="^https?://")] = DEFAULT_DEEPAI_URL

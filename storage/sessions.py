@@ -32,8 +32,9 @@ class PlayerUnknown(Exception):
     """No player has this number."""
 
 
-_STATE_COLUMNS: Final = """version, session_id, status, stage, stage_count, total_score, difficulty, started_at, ended_at,
-    seed, dealt_at"""
+_STATE_COLUMNS: Final = """
+    version, session_id, status, stage, stage_count, total_score, difficulty, started_at, ended_at, seed, dealt_at
+"""
 _STATE: Final = f"SELECT {_STATE_COLUMNS} FROM sessions WHERE number = $1"  # noqa: S608
 _STATES: Final = f"SELECT number, {_STATE_COLUMNS} FROM sessions WHERE number = ANY($1::bigint[])"  # noqa: S608
 _EVENT_COLUMNS: Final = f"number, key, action, score, answer, verdict, at, {_STATE_COLUMNS}"

@@ -28,8 +28,8 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
         | {"aiohttp", "bcrypt", "jwt", "pydantic", "prometheus_client", "pydantic_settings", "structlog", "uvloop"}
         | {"websockets"}
     ),
-    # pure: bytes in, a distance out; the evaluation also knows what it is compared with
-    "images": frozenset({"numpy", "cv2", "PIL"} | {"imagehash", "scipy", "skimage", "sklearn"}),
+    # pure: bytes or strokes in, a distance out; the evaluation also knows the game's pictures and other methods
+    "images": frozenset({"game", "numpy", "cv2", "PIL"} | {"imagehash", "scipy", "skimage", "sklearn"}),
     "client": frozenset({"websockets"}),  # a folder to be copied, without the rest of this repository
     "conformance": frozenset({"game", "protocol", "pydantic", "websockets"}),
     "bench": frozenset({"client", "protocol", "aiohttp", "uvloop", "websockets"}),

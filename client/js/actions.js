@@ -3,7 +3,7 @@
  * outcome. The next one is not sent before that.
  *
  * @typedef {import("./messages.js").SessionData} SessionData
- * @typedef {"session.start" | "session.complete" | "session.close" | "session.cancel"} ActionType
+ * @typedef {"session.start" | "session.complete" | "session.close" | "session.cancel" | "stage.answer"} ActionType
  * @typedef {import("./socket.js").Requests} Requests
  * @typedef {import("./world.js").World} World
  * @typedef {import("./deadline.js").Patience & {key?: string}} ActionOptions `key`: one that was drawn before, to find the

@@ -7,6 +7,7 @@
  * @typedef {import("./board-state.js").BoardState} BoardState
  * @typedef {import("./board-state.js").Entry} Entry
  * @typedef {import("./messages.js").SessionData} SessionData
+ * @typedef {import("./messages.js").StageData} StageData
  * @typedef {import("./messages.js").UserData} UserData
  */
 

@@ -7,6 +7,7 @@
  *
  * @typedef {import("./messages.js").AuthenticatedData} AuthenticatedData
  * @typedef {import("./messages.js").SessionData} SessionData
+ * @typedef {import("./messages.js").StageData} StageData
  * @typedef {import("./messages.js").UserData} UserData
  * @typedef {import("./messages.js").LeaderboardData} LeaderboardData
  * @typedef {import("./messages.js").OpenLoginData} OpenLoginData
@@ -244,6 +245,28 @@ export class Game extends EventTarget {
    */
   cancel(options = {}) {
     return this.#act("session.cancel", {}, options);
+  }
+
+  // Stages that the server deals and scores
+
+  /**
+   * The current stage; its clock runs from the first time on that it is dealt, and it stays the same.
+   *
+   * @param {Patience} [patience]
+   * @returns {Promise<StageData>}
+   */
+  async deal(patience = {}) {
+    return this.#ask("stage.deal", {}, patience);
+  }
+
+  /**
+   * Answer the stage that was dealt. Resolves with the session, `stageScore` and `verdict`.
+   *
+   * @param {Record<string, unknown>} answer as the game wants it
+   * @param {ActionOptions} [options]
+   */
+  answer(answer, options = {}) {
+    return this.#act("stage.answer", { answer: /** @type {any} */ (answer) }, options);
   }
 
   /**

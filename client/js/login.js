@@ -172,20 +172,11 @@ export class Login extends EventTarget {
 
   async #showTokens() {
     const tokens = this.tokens ?? {};
-    const data = await this.#offer(tokens);
-    if (this.tokens === tokens) {
-      this.#accept(data, tokens);
-    }
-  }
-
-  /**
-   * @param {Tokens} tokens
-   * @returns {Promise<AuthenticatedData>}
-   */
-  async #offer({ token, refreshToken }) {
+    const { token, refreshToken } = tokens;
     if (token !== undefined && !this.#isTokenSpent) {
       try {
-        return await this.#socket.request("auth.resume", { token });
+        this.#acceptFor(tokens, await this.#socket.request("auth.resume", { token }), tokens);
+        return;
       } catch (error) {
         const isRefused = error instanceof ServerError && REFUSALS.has(error.code) && error.code !== "token_revoked";
         if (!isRefused || refreshToken === undefined) {
@@ -197,7 +188,31 @@ export class Login extends EventTarget {
     if (refreshToken === undefined) {
       throw new ServerError({ code: "token_expired", message: "This token has expired." });
     }
-    return this.#socket.request("auth.refresh", { refreshToken });
+    // Whoever listens to `tokens` has kept the new ones before another client's turn.
+    await this.#world.shared.alone(() => this.#refresh(tokens));
+  }
+
+  /** @param {Tokens} tokens */
+  async #refresh(tokens) {
+    const newest = this.#world.shared.newest();
+    if (newest?.token !== undefined && newest.token !== tokens.token) {
+      // Another client was faster, and has used the refresh token up.
+      this.#acceptFor(tokens, await this.#socket.request("auth.resume", { token: newest.token }), newest);
+    } else {
+      const refreshToken = String(tokens.refreshToken);
+      this.#acceptFor(tokens, await this.#socket.request("auth.refresh", { refreshToken }), tokens);
+    }
+  }
+
+  /**
+   * @param {Tokens} tokens what was held when the server was asked
+   * @param {AuthenticatedData} data
+   * @param {Tokens} held
+   */
+  #acceptFor(tokens, data, held) {
+    if (this.tokens === tokens) {
+      this.#accept(data, held);
+    }
   }
 
   /**

@@ -23,6 +23,8 @@ export type ClientMessage =
   | SessionComplete
   | SessionClose
   | SessionCancel
+  | StageDeal
+  | StageAnswer
   | LeaderboardGet
   | LeaderboardSubscribe
   | LeaderboardUnsubscribe
@@ -38,6 +40,7 @@ export type ServerMessage =
   | User
   | Logins
   | SessionMessage
+  | StageMessage
   | Leaderboard
   | LeaderboardDelta
   | LeaderboardPlace
@@ -46,6 +49,10 @@ export type ServerMessage =
   | AuthExpiring
   | ServerDraining
   | Error;
+/**
+ * What the server says of an answer to a stage.
+ */
+export type Verdict = "passed" | "failed" | "late";
 /**
  * The closed list of codes that clients program against.
  */
@@ -62,6 +69,9 @@ export type ErrorCode =
   | "no_session"
   | "session_not_active"
   | "key_reused"
+  | "not_dealt"
+  | "too_fast"
+  | "score_not_accepted"
   | "unknown_board"
   | "image_unreadable"
   | "forbidden"
@@ -269,6 +279,38 @@ export interface CancelData {
   key?: string | null;
 }
 /**
+ * Deal the current stage: its clock runs from the first time on, and the puzzle stays the same.
+ */
+export interface StageDeal {
+  id: string | number;
+  type: "stage.deal";
+  data?: NoData;
+}
+/**
+ * Answer the stage that was dealt: the server gives the score, and the session goes on or has failed.
+ */
+export interface StageAnswer {
+  id: string | number;
+  type: "stage.answer";
+  data: AnswerData;
+}
+/**
+ * The answer to the puzzle that was dealt.
+ */
+export interface AnswerData {
+  answer:
+    | {
+        rounds: number[][];
+      }
+    | {
+        results: (number | null)[];
+      }
+    | {
+        strokes: number[][];
+      };
+  key?: string | null;
+}
+/**
  * Read a window of a board.
  */
 export interface LeaderboardGet {
@@ -418,6 +460,11 @@ export interface SessionData {
    * The action was applied before, under the same key; this is what it led to then.
    */
   replayed?: true;
+  /**
+   * In the reply to `stage.answer`: what the stage was worth.
+   */
+  stageScore?: number;
+  verdict?: Verdict;
 }
 /**
  * What this server allows. A message of a socket without a login has at most `maxMessageBytes`; players, who send pictures, may go up to `maxPlayerMessageBytes`.
@@ -427,6 +474,10 @@ export interface LimitsData {
   maxPlayerMessageBytes: number;
   maxStageScore: number;
   stages: number;
+  /**
+   * `judged`: points come from `stage.answer` alone.
+   */
+  scoring: "reported" | "judged";
   /**
    * At most so many deltas a second for one board.
    */
@@ -511,6 +562,49 @@ export interface SessionMessage {
   re?: string | number;
   type: "session";
   data: SessionData;
+}
+/**
+ * Reply: the current stage.
+ */
+export interface StageMessage {
+  re?: string | number;
+  type: "stage";
+  data: StageData;
+}
+/**
+ * A stage that was dealt. The same until it is answered, on every socket of the player.
+ */
+export interface StageData {
+  sessionId: string;
+  /**
+   * Counts from 0.
+   */
+  stage: number;
+  /**
+   * `sequence`, `sums`, `drawing`; there may be more.
+   */
+  game: string;
+  puzzle:
+    | {
+        tiles: number[];
+        firstLength: number;
+        stepMs: number;
+      }
+    | {
+        levels: string[][];
+        firstLevel: number;
+        raiseAfter: number;
+        penaltyMs: number;
+      }
+    | {
+        strokes: number[][];
+        showMs: number;
+      };
+  dealtAt: string;
+  /**
+   * From `dealtAt` on, by the server's clock.
+   */
+  timeLimitMs: number;
 }
 /**
  * Reply, or push that replaces what a subscriber holds.

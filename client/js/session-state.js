@@ -11,6 +11,6 @@ export function newerSession(held, next) {
   if (next == null || next.sessionId === null || Number(next.sessionVersion) <= Number(held?.sessionVersion ?? -1)) {
     return held;
   }
-  const { replayed, ...session } = next;
+  const { replayed, stageScore, verdict, ...session } = next;
   return session;
 }

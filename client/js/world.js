@@ -9,6 +9,14 @@
  * @property {() => number} now in ms since 1970
  * @property {(callback: () => void, milliseconds: number) => any} setTimeout
  * @property {(timer: any) => void} clearTimeout
+ * @property {SharedTokens} shared
+ *
+ * A refresh token is good for one use. Where several clients go by the same kept tokens (tabs of a browser), they agree
+ * by this on who uses it: `alone` runs a job while no other client runs one, `newest` is what any of them has kept last.
+ *
+ * @typedef {object} SharedTokens
+ * @property {() => import("./login.js").Tokens | null} newest
+ * @property {<T>(job: () => Promise<T>) => Promise<T>} alone
  */
 
 /**
@@ -24,6 +32,7 @@ export function makeWorld(given = {}) {
     now: () => Date.now(),
     setTimeout: (callback, milliseconds) => globalThis.setTimeout(callback, milliseconds),
     clearTimeout: (timer) => globalThis.clearTimeout(timer),
+    shared: { newest: () => null, alone: (job) => job() },
     ...given,
   };
 }

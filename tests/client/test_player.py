@@ -175,6 +175,20 @@ async def test_session_is_played_and_seen_on_the_board(server: Server) -> None:
 
 
 @pytest.mark.asyncio(loop_scope="module")
+async def test_stage_is_dealt_and_answered(server: Server) -> None:
+    async with connect(server.ws) as game:
+        await game.register("dealt@example.test", "dealt", "correct horse")
+        await game.start()
+        stage = await game.deal()
+        assert stage.game == "sequence"
+        assert await game.deal() == stage
+        session = await game.answer({"rounds": []})
+        assert (session.verdict, session.stage_score, session.status) == ("failed", 0, Status.FAILED)
+        assert game.session is not None
+        assert (game.session.version, game.session.verdict) == (session.version, None)
+
+
+@pytest.mark.asyncio(loop_scope="module")
 async def test_account_is_managed(server: Server) -> None:
     async with connect(server.ws) as game, connect(server.ws) as other:
         await game.register("manage@example.test", "manage", "correct horse")

@@ -46,6 +46,8 @@ REQUESTS: dict[str, Fields] = {
     "session.complete": Fields({"score": 120}, _KEY),
     "session.close": Fields({"score": 120}, _KEY),
     "session.cancel": Fields(optional=_KEY),
+    "stage.deal": Fields(),
+    "stage.answer": Fields({"answer": {"results": [9, None, 13]}}, _KEY),
     "leaderboard.get": Fields(optional={"board": "daily:3", "limit": 7, "offset": 20, "around": "me"}),
     "leaderboard.subscribe": Fields(
         optional={"board": "weekly", "limit": 50, "since": {"epoch": "e", "version": 12}},

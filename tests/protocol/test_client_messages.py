@@ -44,7 +44,7 @@ def on_wire(message: ClientMessage) -> Json:
 
 def test_client_may_send_the_types_of_the_contract_and_no_others() -> None:
     assert REQUESTS.keys() == CLIENT_TYPES
-    assert len(CLIENT_TYPES) == 20
+    assert len(CLIENT_TYPES) == 22
 
 
 @pytest.mark.parametrize("kind", REQUESTS)

@@ -23,6 +23,8 @@ CONTRACT = {
     "POST /api/sessions/last/complete": 200,
     "POST /api/sessions/last/close": 200,
     "POST /api/sessions/last/cancel": 200,
+    "POST /api/sessions/last/stage": 200,
+    "POST /api/sessions/last/stage/answer": 200,
     "GET /api/leaderboard": 200,
     "POST /api/images/compare": 200,
     "GET /api/admin/figures": 200,

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from game.ranking import Entry
-from game.session import NEVER_PLAYED, PlayerState, Session, Status
+from game.session import NEVER_PLAYED, PlayerState, Session, Status, Verdict
 from game.standings import Row
 from protocol.codec import decode_server_message, encode
 from protocol.errors import ErrorCode, FieldProblem, RequestError
@@ -50,6 +50,8 @@ from protocol.server_messages import (
     ServerMessageBase,
     SessionData,
     SessionMessage,
+    StageData,
+    StageMessage,
     User,
     UserData,
     Welcome,
@@ -73,6 +75,7 @@ LIMITS = LimitsData(
     max_message_bytes=65536,
     max_player_message_bytes=4_194_304,
     max_stage_score=1_000_000,
+    scoring="reported",
     stages=3,
     board_hz=10.0,
     idle_seconds=15.0,
@@ -83,6 +86,7 @@ LIMITS_JSON: Json = {
     "maxPlayerMessageBytes": 4_194_304,
     "maxStageScore": 1_000_000,
     "stages": 3,
+    "scoring": "reported",
     "boardHz": 10.0,
     "idleSeconds": 15.0,
     "pingSeconds": 20.0,
@@ -194,6 +198,35 @@ MESSAGES: dict[str, tuple[ServerMessage, Json]] = {
     "session, replayed": (
         SessionMessage(re="c7", data=SessionData.of(state(), replayed=True)),
         {"type": "session", "re": "c7", "data": {**STATE_JSON, "replayed": True}},
+    ),
+    "session, answered": (
+        SessionMessage(re="c7", data=SessionData.of(state(), stage_score=640, verdict=Verdict.PASSED)),
+        {"type": "session", "re": "c7", "data": {**STATE_JSON, "stageScore": 640, "verdict": "passed"}},
+    ),
+    "stage": (
+        StageMessage(
+            re="c7",
+            data=StageData(
+                session_id="s",
+                stage=1,
+                game="sums",
+                puzzle={"levels": [["1 + 2"]], "firstLevel": 0, "raiseAfter": 3, "penaltyMs": 2000},
+                dealt_at=MOMENT,
+                time_limit_ms=60_000,
+            ),
+        ),
+        {
+            "type": "stage",
+            "re": "c7",
+            "data": {
+                "sessionId": "s",
+                "stage": 1,
+                "game": "sums",
+                "puzzle": {"levels": [["1 + 2"]], "firstLevel": 0, "raiseAfter": 3, "penaltyMs": 2000},
+                "dealtAt": MOMENT_TEXT,
+                "timeLimitMs": 60_000,
+            },
+        },
     ),
     "session, push": (SessionMessage(data=SessionData.of(state())), {"type": "session", "data": STATE_JSON}),
     "session, none yet": (
@@ -354,7 +387,7 @@ def test_examples_show_every_type_the_server_sends() -> None:
     assert {expected["type"] for _, expected in MESSAGES.values()} == types
     assert types == {
         *("welcome", "authenticated", "ok", "user", "session", "leaderboard", "leaderboard.delta", "pong"),
-        *("auth.expiring", "server.draining", "error", "logins", "leaderboard.place", "images.distance"),
+        *("auth.expiring", "server.draining", "error", "logins", "leaderboard.place", "images.distance", "stage"),
     }
     assert all(issubclass(model, ServerMessageBase) for model in models)
 

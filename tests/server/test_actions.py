@@ -96,7 +96,7 @@ async def actions(postgres: Postgres, boards: Boards, clock: FakeClock, log: Log
         drawings = Workshop()
         stack.callback(drawings.close)
         yield Actions(
-            Rules(2, 100), authentication, sessions, reader, live, drawings, hub, nodes, Metrics(), clock, log
+            Rules(2, 100), authentication, sessions, reader, live, drawings, drawings, hub, nodes, Metrics(), clock, log
         )
 
 

@@ -103,7 +103,7 @@ def _command_of(event: Event) -> Command:
     assert session is not None
     match event.action:
         case Action.START:
-            return Start(session.session_id, session.stage_count, session.difficulty)
+            return Start(session.session_id, session.stage_count, session.difficulty, session.seed)
         case Action.COMPLETE:
             return Complete(event.score or 0)
         case Action.CLOSE:

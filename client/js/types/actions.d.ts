@@ -4,14 +4,14 @@
  * outcome. The next one is not sent before that.
  *
  * @typedef {import("../messages.js").SessionData} SessionData
- * @typedef {"session.start" | "session.complete" | "session.close" | "session.cancel"} ActionType
+ * @typedef {"session.start" | "session.complete" | "session.close" | "session.cancel" | "stage.answer"} ActionType
  * @typedef {import("./socket.js").Requests} Requests
  * @typedef {import("./world.js").World} World
  * @typedef {import("./deadline.js").Patience & {key?: string}} ActionOptions `key`: one that was drawn before, to find the
  *   outcome of an action that is older than this page
  */
 export type SessionData = import("../messages.js").SessionData;
-export type ActionType = "session.start" | "session.complete" | "session.close" | "session.cancel";
+export type ActionType = "session.start" | "session.complete" | "session.close" | "session.cancel" | "stage.answer";
 export type Requests = import("./socket.js").Requests;
 export type World = import("./world.js").World;
 export type ActionOptions = import("./deadline.js").Patience & {

@@ -8,6 +8,7 @@
  * @typedef {import("./board-state.js").BoardState} BoardState
  * @typedef {import("./board-state.js").Entry} Entry
  * @typedef {import("../messages.js").SessionData} SessionData
+ * @typedef {import("../messages.js").StageData} StageData
  * @typedef {import("../messages.js").UserData} UserData
  */
 export type Tokens = import("./login.js").Tokens;
@@ -16,6 +17,7 @@ export type Patience = import("./deadline.js").Patience;
 export type BoardState = import("./board-state.js").BoardState;
 export type Entry = import("./board-state.js").Entry;
 export type SessionData = import("../messages.js").SessionData;
+export type StageData = import("../messages.js").StageData;
 export type UserData = import("../messages.js").UserData;
 import { Game } from "./game.js";
 export { BoardFeed } from "./board-feed.js";

@@ -8,6 +8,7 @@
  *
  * @typedef {import("../messages.js").AuthenticatedData} AuthenticatedData
  * @typedef {import("../messages.js").SessionData} SessionData
+ * @typedef {import("../messages.js").StageData} StageData
  * @typedef {import("../messages.js").UserData} UserData
  * @typedef {import("../messages.js").LeaderboardData} LeaderboardData
  * @typedef {import("../messages.js").OpenLoginData} OpenLoginData
@@ -19,6 +20,7 @@
  */
 export type AuthenticatedData = import("../messages.js").AuthenticatedData;
 export type SessionData = import("../messages.js").SessionData;
+export type StageData = import("../messages.js").StageData;
 export type UserData = import("../messages.js").UserData;
 export type LeaderboardData = import("../messages.js").LeaderboardData;
 export type OpenLoginData = import("../messages.js").OpenLoginData;
@@ -155,6 +157,20 @@ export declare class Game extends EventTarget {
      * @param {ActionOptions} [options]
      */
     cancel(options?: ActionOptions): Promise<import("../messages.js").SessionData>;
+    /**
+     * The current stage; its clock runs from the first time on that it is dealt, and it stays the same.
+     *
+     * @param {Patience} [patience]
+     * @returns {Promise<StageData>}
+     */
+    deal(patience?: Patience): Promise<StageData>;
+    /**
+     * Answer the stage that was dealt. Resolves with the session, `stageScore` and `verdict`.
+     *
+     * @param {Record<string, unknown>} answer as the game wants it
+     * @param {ActionOptions} [options]
+     */
+    answer(answer: Record<string, unknown>, options?: ActionOptions): Promise<import("../messages.js").SessionData>;
     /**
      * Ask for the last session. `session` is the same without asking.
      *

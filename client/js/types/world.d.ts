@@ -10,6 +10,14 @@
  * @property {() => number} now in ms since 1970
  * @property {(callback: () => void, milliseconds: number) => any} setTimeout
  * @property {(timer: any) => void} clearTimeout
+ * @property {SharedTokens} shared
+ *
+ * A refresh token is good for one use. Where several clients go by the same kept tokens (tabs of a browser), they agree
+ * by this on who uses it: `alone` runs a job while no other client runs one, `newest` is what any of them has kept last.
+ *
+ * @typedef {object} SharedTokens
+ * @property {() => import("./login.js").Tokens | null} newest
+ * @property {<T>(job: () => Promise<T>) => Promise<T>} alone
  */
 export type World = {
     WebSocket: new (url: string, protocols: string) => WebSocket;
@@ -27,6 +35,15 @@ export type World = {
     now: () => number;
     setTimeout: (callback: () => void, milliseconds: number) => any;
     clearTimeout: (timer: any) => void;
+    /**
+     * A refresh token is good for one use. Where several clients go by the same kept tokens (tabs of a browser), they agree
+     * by this on who uses it: `alone` runs a job while no other client runs one, `newest` is what any of them has kept last.
+     */
+    shared: SharedTokens;
+};
+export type SharedTokens = {
+    newest: () => import("./login.js").Tokens | null;
+    alone: <T>(job: () => Promise<T>) => Promise<T>;
 };
 /**
  * @param {Partial<World>} [given] instead of the real ones

@@ -293,6 +293,50 @@ test("tokens that are running out are exchanged, while everything goes on", asyn
   assert.deepEqual(socket().take("auth.resume").data, { token: "access 2" });
 });
 
+test("an answer to a stage is sent as an action, and what it was worth is not a part of the session", async () => {
+  await logIn();
+  const done = game.answer({ results: [7] });
+  await settled();
+  const request = socket().take("stage.answer");
+  assert.deepEqual(request.data, { answer: { results: [7] }, key: "key number 1" });
+  request.reply("session", session(4, { stageScore: 120, verdict: "passed" }));
+  assert.deepEqual(await done, session(4, { stageScore: 120, verdict: "passed" }));
+  assert.deepEqual(game.session, session(4));
+});
+
+test("of two clients that go by the same tokens one exchanges them, and the other takes the new ones", async () => {
+  let kept = null;
+  let turns = Promise.resolve();
+  const shared = {
+    newest: () => kept,
+    alone: (job) => (turns = turns.then(job, job)),
+  };
+  const sockets = [];
+  const games = [];
+  for (let number = 0; number < 2; number += 1) {
+    const one = new Game("ws://here/ws", { WebSocket: FakeWebSocket, random: () => 1, shared });
+    one.addEventListener("tokens", ({ detail }) => (kept = detail));
+    one.open();
+    sockets.push(socket());
+    socket().open();
+    const done = one.resume({ token: "access 1", refreshToken: "refresh 1" });
+    await settled();
+    socket().take("auth.resume").reply("authenticated", resumed(granted(1)));
+    await done;
+    games.push(one);
+  }
+  sockets.forEach((one) => one.push("auth.expiring", {}));
+  await settled();
+  assert.equal(sockets[1].sent.length, 0);
+  sockets[0].take("auth.refresh").reply("authenticated", granted(2));
+  await settled();
+  const resume = sockets[1].take("auth.resume");
+  assert.deepEqual(resume.data, { token: "access 2" });
+  resume.reply("authenticated", resumed(granted(2)));
+  await settled();
+  assert.deepEqual(games.map((one) => one.tokens.refreshToken), ["refresh 2", "refresh 2"]);
+});
+
 test("an exchange is tried again while the store is away, and costs nobody the login", async () => {
   await logIn();
   socket().push("auth.expiring", {});
@@ -516,6 +560,7 @@ test("every other request says what the protocol says", async () => {
   const board = { board: "daily:3", epoch: "e", version: 1, total: 0, entries: [] };
   for (const [ask, type, data, reply, answer, expected] of [
     [() => game.me(), "user.me", {}, "user", ANN, ANN],
+    [() => game.deal(), "stage.deal", {}, "stage", { game: "sums" }, { game: "sums" }],
     [() => game.ping(), "ping", {}, "pong", { serverTime: "now" }, "now"],
     [() => game.revokeLogin("l2"), "logins.revoke", { id: "l2" }, "ok", {}, undefined],
     [() => game.compare("one", "two"), "images.compare", { originalImage: "one", drawnImage: "two" }, "images.distance", { distance: 12 }, 12],
