@@ -1,4 +1,5 @@
-"""Start the Brain Game server: `python run_server.py --help`; or, for authors of clients, `… conformance --help`."""
+"""Start the Brain Game server: `python run_server.py --help`; or, for authors of clients, `… conformance --help`; or do
+what an operator does: `… players --help`."""
 
 import sys
 
@@ -9,6 +10,10 @@ if __name__ == "__main__":
         from conformance.main import run as run_conformance_kit
 
         sys.exit(run_conformance_kit(arguments[1:], sys.stdout))
+    if arguments and not arguments[0].startswith("-"):
+        from server.operator import run as run_operators_command
+
+        sys.exit(run_operators_command(arguments, sys.stdout))
     from server.main import run
 
     sys.exit(run(arguments))

@@ -130,14 +130,15 @@ def openapi() -> Schema:
     paths: Schema = {}
     for route in ROUTES:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, definitions)
+    queries = {route.query.__name__ for route in ROUTES if route.query is not None}
     return {
         "openapi": "3.1.0",
         "info": {"title": "Brain Game", "version": CONTRACT_VERSION, "description": _ABOUT, "license": _LICENSE},
         "servers": [{"url": "/", "description": "Where this document is served."}],
         "paths": paths,
         "components": {
-            # The query's own model is spelled out as parameters.
-            "schemas": {name: part for name, part in sorted(definitions.items()) if name != "GetBoardData"},
+            # A query's own model is spelled out as parameters.
+            "schemas": {name: part for name, part in sorted(definitions.items()) if name not in queries},
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
         },
     }
@@ -175,7 +176,7 @@ def _message(kind: str, model: type[BaseModel], examples: list[Schema]) -> Schem
 def _operation(route: Route, definitions: Mapping[str, Schema]) -> Schema:
     operation: Schema = {"operationId": route.operation, "summary": route.summary, "responses": _responses(route)}
     if route.who != "anyone":
-        operation["security"] = [{"token": []}] if route.who == "player" else [{}, {"token": []}]
+        operation["security"] = [{}, {"token": []}] if route.who == "either" else [{"token": []}]
     parameters = list(_parameters(route, definitions))
     if parameters:
         operation["parameters"] = parameters
@@ -290,7 +291,9 @@ def _models(roots: Iterable[type[BaseModel]]) -> Iterable[type[BaseModel]]:
 
 
 def _is_received(model: type[BaseModel]) -> bool:
-    return model.__module__ == "protocol.client_messages"
+    if model.__module__ == "protocol.client_messages":
+        return True
+    return any(model in (route.body, route.query) for route in ROUTES)
 
 
 def _without_null(schema: Schema) -> Schema:

@@ -35,6 +35,7 @@ class ErrorCode(StrEnum):
     SCORE_NOT_ACCEPTED = "score_not_accepted"
     UNKNOWN_BOARD = "unknown_board"
     IMAGE_UNREADABLE = "image_unreadable"
+    FORBIDDEN = "forbidden"
     ORIGIN_NOT_ALLOWED = "origin_not_allowed"
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
@@ -73,6 +74,7 @@ ERRORS: Final[dict[ErrorCode, ErrorKind]] = {
     ErrorCode.SCORE_NOT_ACCEPTED: ErrorKind(HTTPStatus.FORBIDDEN, "Here the server keeps the score."),
     ErrorCode.UNKNOWN_BOARD: ErrorKind(HTTPStatus.NOT_FOUND, "There is no board of this name."),
     ErrorCode.IMAGE_UNREADABLE: ErrorKind(HTTPStatus.BAD_REQUEST, "This is not a PNG, JPEG, WebP or GIF image."),
+    ErrorCode.FORBIDDEN: ErrorKind(HTTPStatus.FORBIDDEN, "This is for operators."),
     ErrorCode.ORIGIN_NOT_ALLOWED: ErrorKind(HTTPStatus.FORBIDDEN, "Pages of this origin may not do this."),
     ErrorCode.NOT_FOUND: ErrorKind(HTTPStatus.NOT_FOUND, "There is nothing at this address."),
     ErrorCode.METHOD_NOT_ALLOWED: ErrorKind(HTTPStatus.METHOD_NOT_ALLOWED, "This address does not take this method."),

@@ -8,6 +8,17 @@ from typing import Any, Final, Literal
 
 from pydantic import RootModel
 
+from protocol.admin_messages import (
+    ActedData,
+    ActsBeforeData,
+    ActsData,
+    FiguresData,
+    FindPlayersData,
+    FoundPlayersData,
+    PlayerDetailsData,
+    ReasonData,
+    SessionStepsData,
+)
 from protocol.client_messages import (
     AnswerData,
     CancelData,
@@ -35,16 +46,16 @@ class BoardRows(RootModel[dict[str, BoardRowData]]):
 class Route:
     """One method of one path.
 
-    `who` may use it: `player` needs an access token, `either` shows more with one. A `keyed` route takes the header
-    Idempotency-Key. `answer` is None where there is no body, or a media type where it is not JSON. `errors` are those
-    of this route's own; what every route of its kind can answer is added by `all_errors`.
+    `who` may use it: `player` needs an access token, `admin` an operator's, `either` shows more with one. A `keyed`
+    route takes the header Idempotency-Key. `answer` is None where there is no body, or a media type where it is not
+    JSON. `errors` are those of this route's own; what every route of its kind can answer is added by `all_errors`.
     """
 
     method: Literal["GET", "POST", "DELETE"]
     path: str
     operation: str
     summary: str
-    who: Literal["anyone", "player", "either"]
+    who: Literal["anyone", "player", "admin", "either"]
     status: int = 200
     body: type[Wire] | None = None
     query: type[Wire] | None = None
@@ -74,6 +85,8 @@ class Route:
             }
         if self.query is not None:
             found.add(ErrorCode.INVALID)
+        if self.who == "admin":
+            found.add(ErrorCode.FORBIDDEN)
         if self.who != "anyone":
             found |= {ErrorCode.UNAUTHENTICATED, ErrorCode.TOKEN_EXPIRED, ErrorCode.TOKEN_REVOKED}
         return found
@@ -235,6 +248,73 @@ ROUTES: Final = (
         body=CompareData,
         answer=DistanceData,
         errors=(ErrorCode.IMAGE_UNREADABLE, ErrorCode.RATE_LIMITED),
+    ),
+    Route("GET", "/api/admin/figures", "admin_figures", "What this node does", "admin", answer=FiguresData),
+    Route(
+        "GET",
+        "/api/admin/players",
+        "admin_find_players",
+        "Find players by number, name or email",
+        "admin",
+        query=FindPlayersData,
+        answer=FoundPlayersData,
+    ),
+    Route(
+        "GET",
+        "/api/admin/players/{number}",
+        "admin_player",
+        "A player with logins, sessions and entries",
+        "admin",
+        answer=PlayerDetailsData,
+        errors=(ErrorCode.NOT_FOUND,),
+    ),
+    Route(
+        "GET",
+        "/api/admin/players/{number}/sessions/{sessionId}",
+        "admin_session",
+        "A session, step by step",
+        "admin",
+        answer=SessionStepsData,
+        errors=(ErrorCode.NOT_FOUND,),
+    ),
+    Route(
+        "POST",
+        "/api/admin/players/{number}/take-off-boards",
+        "admin_take_off_boards",
+        "Take a player off every board, from now on too",
+        "admin",
+        body=ReasonData,
+        answer=ActedData,
+        errors=(ErrorCode.NOT_FOUND,),
+    ),
+    Route(
+        "POST",
+        "/api/admin/players/{number}/put-back-on-boards",
+        "admin_put_back_on_boards",
+        "Show a player on the boards again, with all that was played meanwhile",
+        "admin",
+        body=ReasonData,
+        answer=ActedData,
+        errors=(ErrorCode.NOT_FOUND,),
+    ),
+    Route(
+        "POST",
+        "/api/admin/players/{number}/revoke-logins",
+        "admin_revoke_logins",
+        "End every login of a player",
+        "admin",
+        body=ReasonData,
+        answer=ActedData,
+        errors=(ErrorCode.NOT_FOUND,),
+    ),
+    Route(
+        "GET",
+        "/api/admin/acts",
+        "admin_acts",
+        "What operators have done",
+        "admin",
+        query=ActsBeforeData,
+        answer=ActsData,
     ),
     Route("GET", "/healthz", "live", "Is the process there", "anyone", answer=HealthData),
     Route(

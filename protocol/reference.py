@@ -20,6 +20,7 @@ from protocol.server_messages import SERVER_MODELS
 _WHO: Final = {
     "anyone": "For anyone.",
     "player": "For players: the socket needs a login, HTTP an access token.",
+    "admin": "For operators: the access token of a player who may use /admin.",
     "either": "For anyone; what concerns the caller's own entry needs a login.",
 }
 _CLOSE_REASONS: Final = {

@@ -65,6 +65,11 @@ class BoardReader:
         self._names.forget(number)
         await self._projection.flush()
 
+    async def put_back(self, ladders: Collection[str]) -> None:
+        """Show a player, whose entries on these ladders PostgreSQL has marked as shown again, now rather than at the
+        next sweep."""
+        await self._projection.put_back(ladders)
+
     async def rebuild(self, ladder: str) -> None:
         """Make a ladder anew from PostgreSQL, under a new epoch."""
         await self._projection.rebuild(ladder)

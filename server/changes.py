@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 
 class ChangedLadders:
-    """A set that somebody waits for. Many changes of one ladder count as one."""
+    """A set that somebody waits for. Many changes of one ladder count as one.
+
+    Beside it, where it is known, the loop's time at which the oldest of them was committed.
+    """
 
     def __init__(self) -> None:
         self._ladders: set[str] = set()
+        self._since: dict[str, float] = {}
+        self._taken_since: dict[str, float] = {}
         self._some = asyncio.Event()
 
-    def add(self, ladders: Iterable[str]) -> None:
-        """These have changed."""
+    def add(self, ladders: Iterable[str], since: Mapping[str, float] | None = None) -> None:
+        """These have changed, by what was committed from those times on."""
         self._ladders.update(ladders)
+        for ladder, at in (since or {}).items():
+            self._since[ladder] = min(at, self._since.get(ladder, at))
         if self._ladders:
             self._some.set()
 
@@ -28,4 +35,9 @@ class ChangedLadders:
             return set()
         self._some.clear()
         ladders, self._ladders = self._ladders, set()
+        self._taken_since, self._since = self._since, {}
         return ladders
+
+    def taken_since(self, ladder: str) -> float | None:
+        """When the oldest change of the ladder was committed, of those that were taken last; None if it is unknown."""
+        return self._taken_since.get(ladder)

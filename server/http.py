@@ -30,10 +30,11 @@ from protocol.contracts import asyncapi, openapi
 from protocol.errors import ErrorCode, FieldProblem, RequestError
 from protocol.fields import Wire
 from protocol.http_messages import BoardRowData, HealthData, TokensData, encode_http_error
-from protocol.http_routes import ROUTES
+from protocol.http_routes import ROUTES, Route
 from protocol.reference import reference
 from protocol.server_messages import AuthenticatedData, LeaderboardData
 from server.actions import Actions, Visitor, as_request_error
+from server.admin import Admin
 from server.auth import Login
 from server.health import Health
 from server.join_code import join_code
@@ -51,6 +52,8 @@ _JSON: Final = "application/json"
 #: For requests that are being answered when the server stops. aiohttp waits this long up to three times.
 _SHUTDOWN_SECONDS: Final = 2.0
 _RETRY_AFTER_DEFAULT_SECONDS: Final = 1
+#: Fields of queries that are texts even where they look like numbers.
+_TEXTS: Final = ("board", "find")
 _SECURITY_HEADERS: Final = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
@@ -73,6 +76,7 @@ class HttpEdge:
     def __init__(
         self,
         actions: Actions,
+        admin: Admin,
         identify: Callable[[str], Awaitable[Login]],
         emails: Callable[[list[int]], Awaitable[Mapping[int, str]]] | None,
         health: Health,
@@ -84,6 +88,7 @@ class HttpEdge:
         max_picture_bytes: int,
     ) -> None:
         self._actions = actions
+        self._admin = admin
         self._identify = identify
         self._emails = emails
         self._health = health
@@ -134,6 +139,7 @@ class HttpEdge:
             "docs": self._reference(),
             "metrics": self._scrape,
         }
+        serve |= {route.operation: self._for_operators(route) for route in ROUTES if route.who == "admin"}
         app.add_routes([web.route(route.method, route.path, serve[route.operation]) for route in ROUTES])
         app.add_routes(
             [
@@ -141,6 +147,7 @@ class HttpEdge:
                 web.get("/", self._page("index.html")),
                 web.get("/play", self._page("play.html")),
                 web.get("/leaderboard", self._page("leaderboard.html")),
+                web.get("/admin", self._page("admin.html")),
                 web.get("/qr.svg", self._join_code),
                 web.static("/static", PAGES),
                 web.static("/client", CLIENT),
@@ -247,6 +254,23 @@ class HttpEdge:
         visitor = await self._player(request)
         data = await self._body(request, CompareData, at_most=self._max_picture_bytes)
         return _json(await self._actions.perform("images.compare", visitor, data))
+
+    # Operators
+
+    def _for_operators(self, route: Route) -> Handler:
+        async def serve(request: web.Request) -> web.Response:
+            login = (await self._player(request)).login
+            assert login is not None  # noqa: S101
+            # Before anything else is looked at.
+            operator = await self._admin.check(login)
+            data: Wire | None = None
+            if route.body is not None:
+                data = await self._body(request, route.body)
+            elif route.query is not None:
+                data = _query(request, route.query)
+            return _json(await self._admin.perform(route.operation, operator, request.match_info, data))
+
+        return serve
 
     # Health, contracts and pages
 
@@ -358,7 +382,7 @@ def _query(request: web.Request, model: type[T]) -> T:
         if name in fields:
             raise RequestError(ErrorCode.INVALID, fields=[FieldProblem(name, "given twice")])
         number = text.isascii() and text.isdigit() and len(text) < 20
-        fields[name] = int(text) if number and name != "board" else text
+        fields[name] = int(text) if number and name not in _TEXTS else text
     return decode_data(model, b"", **fields)
 
 

@@ -58,8 +58,10 @@ class LiveBoards:
         hertz: float,
         frame: Callable[[bytes], bytes],
         changed: Callable[[Board], None] = lambda _board: None,
+        handed: Callable[[float], None] = lambda _seconds: None,
     ) -> None:
-        """`changed` is told after subscribers were sent another state of a board."""
+        """`changed` is told after subscribers were sent another state of a board, `handed` how many seconds after the
+        commit of the oldest change in it that was, where this node knows."""
         self._reader = reader
         self._changes = changes
         self._clock = clock
@@ -67,6 +69,7 @@ class LiveBoards:
         self._interval = 1 / hertz
         self._frame = frame
         self._changed = changed
+        self._handed = handed
         self._live: dict[Board, _Live] = {}
         self._loading: dict[Board, asyncio.Lock] = {}
 
@@ -138,7 +141,9 @@ class LiveBoards:
             # Whoever reports the store's return marks nothing, so keep the board marked.
             live = self._live.get(board)
             if live is not None:
-                self._changes.add([live.standings.ladder])
+                ladder = live.standings.ladder
+                since = self._changes.taken_since(ladder)
+                self._changes.add([ladder], None if since is None else {ladder: since})
             return
         live = self._live.get(board)
         if live is None:
@@ -160,6 +165,9 @@ class LiveBoards:
             for subscriber in group:
                 subscriber.push_board(board, frame)
         self._changed(board)
+        since = self._changes.taken_since(after.ladder)
+        if since is not None:
+            self._handed(asyncio.get_running_loop().time() - since)
 
     def _delta_frame(self, board: Board, before: Standings, after: Standings, limit: int) -> bytes:
         changed = difference(before.top(limit), after.top(limit))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import Collection, Coroutine, Sequence
+from collections.abc import Collection, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Any, Final, TextIO
@@ -15,6 +15,7 @@ import uvloop
 from protocol.server_messages import LimitsData
 from server import log as logging
 from server.actions import Actions, Rules
+from server.admin import Admin
 from server.auth import Authentication
 from server.board_reader import BoardReader
 from server.changes import ChangedLadders
@@ -22,6 +23,7 @@ from server.clock import utc_now
 from server.deepai import DeepAi
 from server.door import Doorman
 from server.drawing import Drawings, Workshop
+from server.figures import Figures
 from server.health import Health
 from server.http import HttpEdge
 from server.hub import Hub
@@ -49,6 +51,7 @@ from storage.embedded import EmbeddedStores
 from storage.ladders import Ladders
 from storage.logins import Logins
 from storage.notices import Notices
+from storage.operators import Operators
 from storage.postgres import Postgres, StoreUnavailable
 from storage.schema import SchemaError, prepare_schema
 from storage.sessions import SessionStore
@@ -106,17 +109,28 @@ async def serve(settings: Settings, log: Log, output: TextIO) -> int:
         changes = ChangedLadders()
         hub = Hub()
 
-        def changed_here(ladders: Collection[str]) -> None:
-            changes.add(ladders)
+        def changed_here(ladders: Collection[str], since: Mapping[str, float] | None = None) -> None:
+            changes.add(ladders, since)
             nodes.ladders_changed(ladders)
 
         projection = Projection(boards, ladders, utc_now, log, changed_here)
         reader = BoardReader(boards, projection, Names(accounts), utc_now)
         places = OwnPlaces(reader)
-        live = LiveBoards(reader, changes, utc_now, log, hertz=settings.board_hz, frame=text_frame, changed=places.mark)
+        figures = Figures(hub.count, lambda: projection.behind, utc_now)
+        live = LiveBoards(
+            reader,
+            changes,
+            utc_now,
+            log,
+            hertz=settings.board_hz,
+            frame=text_frame,
+            changed=places.mark,
+            handed=figures.handed,
+        )
         metrics = Metrics()
         metrics.watch(hub.count, lambda: projection.behind)
-        sessions = Sessions(SessionStore(postgres), commits, utc_now, projection.put, metrics.commit)
+        store = SessionStore(postgres)
+        sessions = Sessions(store, commits, utc_now, projection.put, metrics.commit, figures.committed)
         nodes = OtherNodes(notices, hub, sessions, log, changed=changes.add, missed=live.look_at_all)
 
         passwords = Passwords(settings.bcrypt_cost)
@@ -146,6 +160,7 @@ async def serve(settings: Settings, log: Log, output: TextIO) -> int:
         origins = OriginPolicy(settings.origins)
         edge = HttpEdge(
             actions,
+            Admin(Operators(postgres), logins, reader, hub, figures, utc_now),
             authentication.identify,
             accounts.emails if settings.leaderboard_emails == "all" else None,
             Health(ladders, boards),
@@ -171,6 +186,7 @@ async def serve(settings: Settings, log: Log, output: TextIO) -> int:
                 ("notices out", nodes.tell()),
                 ("notices in", nodes.hear()),
                 ("revocations", Revocations(logins, hub, utc_now).run()),
+                ("figures", figures.run()),
             )
         ]
 

@@ -8,9 +8,9 @@ a crash between commit and projection, a Redis that was away, was emptied, or lo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
-from typing import Final
+from typing import Final, Protocol
 
 from game.ranking import BOARDS, Entry, Removal, has_period, prevailing
 from server.clock import Clock
@@ -24,19 +24,25 @@ SWEEP_SECONDS: Final = 1.0
 FLUSH_SECONDS: Final = 0.25
 
 
+class Changed(Protocol):
+    """Who is told which ladders have changed in Redis."""
+
+    def __call__(self, ladders: Collection[str], since: Mapping[str, float] | None = None, /) -> None:
+        """These have; `since` is the loop's time at which the oldest of a ladder's changes was put, where it was."""
+
+
 class Projection:
     """Two tasks, `run` and `sweep_for_ever`, which their owner starts and cancels. Ladders that have changed in
     Redis are named to `changed`."""
 
-    def __init__(
-        self, boards: Boards, ladders: Ladders, clock: Clock, log: Log, changed: Callable[[Collection[str]], None]
-    ) -> None:
+    def __init__(self, boards: Boards, ladders: Ladders, clock: Clock, log: Log, changed: Changed) -> None:
         self._boards = boards
         self._ladders = ladders
         self._clock = clock
         self._log = log
         self._changed = changed
         self._pending: dict[str, dict[int, Entry | Removal]] = {}
+        self._since: dict[str, float] = {}
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -50,7 +56,9 @@ class Projection:
 
     def put(self, entries: Mapping[str, Sequence[Entry | Removal]]) -> None:
         """Entries and removals that were just committed."""
+        now = asyncio.get_running_loop().time()
         for ladder, improved in entries.items():
+            self._since.setdefault(ladder, now)
             held = self._pending.setdefault(ladder, {})
             for entry in improved:
                 before = held.get(entry.number)
@@ -76,8 +84,9 @@ class Projection:
             self._wake.clear()
             while self._pending:
                 pending, self._pending = self._pending, {}
+                since, self._since = self._since, {}
                 try:
-                    await self._apply({ladder: list(entries.values()) for ladder, entries in pending.items()})
+                    await self._apply({ladder: list(entries.values()) for ladder, entries in pending.items()}, since)
                 except StoreUnavailable as error:
                     # Dropped here: the cursor still stands before them, so the next sweep that succeeds finds them.
                     self._report(error)
@@ -103,14 +112,29 @@ class Projection:
         if known:
             horizon = await self._ladders.horizon()
             if min(known) < horizon:
+                outdated: set[str] = set()
                 async for chunk in self._ladders.changes(min(known), horizon):
                     # A ladder of the past that Redis has forgotten stays forgotten until somebody asks for it.
-                    changed, _ = await self._boards.apply(chunk)
+                    changed, _, barred = await self._boards.reconcile(chunk)
                     self._changed(changed)
-                await self._boards.advance([ladder for ladder in ladders if ladder not in missing], horizon)
+                    outdated |= barred
+                for ladder in outdated:
+                    # PostgreSQL shows a player whom Redis keeps out: put back by an operator, perhaps on another node.
+                    await self.rebuild(ladder)
+                # A ladder that was rebuilt has its own cursor. It is an older one where another node's rebuild has won;
+                # then the next sweep looks once more.
+                await self._boards.advance(ladders - outdated.union(missing), horizon)
         if not self._healthy:
             self._healthy = True
             self._log.info("the boards are up to date again")
+
+    async def put_back(self, ladders: Collection[str]) -> None:
+        """Show now, rather than at the next sweep, that PostgreSQL has somebody back on these ladders. Those of the
+        past are left to the sweep, of which some may be in Redis still."""
+        # What took the player off has to be there before, or it would be applied to the new ladder.
+        await self.flush()
+        for ladder in self._current_ladders().intersection(ladders):
+            await self.rebuild(ladder)
 
     async def rebuild(self, ladder: str) -> None:
         """Make a ladder anew from PostgreSQL."""
@@ -127,9 +151,9 @@ class Projection:
         finally:
             self._rebuilding.pop(ladder, None)
 
-    async def _apply(self, entries: Mapping[str, Sequence[Entry | Removal]]) -> None:
+    async def _apply(self, entries: Mapping[str, Sequence[Entry | Removal]], since: Mapping[str, float]) -> None:
         changed, missing = await self._boards.apply(entries)
-        self._changed(changed)
+        self._changed(changed, {ladder: since[ladder] for ladder in changed})
         for ladder in missing:
             # The entries are committed, so the rebuild brings them along. A removal alone, perhaps from each day of a
             # year, is no reason for one.

@@ -91,13 +91,15 @@ class Sessions:
         clock: Clock,
         improved: Improved,
         committed: Callable[[float], None] = lambda _seconds: None,
+        applied: Callable[[float], None] = lambda _seconds: None,
     ) -> None:
-        """`committed` is told how long each commit took, in seconds."""
+        """`committed` is told how long each commit took, in seconds; `applied` only of those that applied an action."""
         self._store = store
         self._commits = commits
         self._clock = clock
         self._improved = improved
         self._committed = committed
+        self._applied = applied
         self._players: OrderedDict[int, _Player] = OrderedDict()
 
     async def last(self, number: int) -> PlayerState:
@@ -169,6 +171,7 @@ class Sessions:
                 self._committed(loop.time() - begun)
             match outcome:
                 case Applied(ladders):
+                    self._applied(loop.time() - begun)
                     player.state = state
                     self._announce(number, state, ladders)
                     return Outcome(state, False, change.score, judged)

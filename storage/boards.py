@@ -9,7 +9,8 @@ A ladder is three keys, which one hash tag keeps in one slot of a cluster:
 
 Members of one score are sorted by their bytes, so ZRANGE is the order of a board, ties included. `apply` keeps the
 better of two entries of a player, which makes it commutative and safe to repeat; no entry is better than being taken
-off, so one that comes late brings nobody back. It refuses a ladder without `meta`:
+off, so one that comes late brings nobody back. Who reads the truth from PostgreSQL uses `reconcile`, which tells where
+somebody is taken off here and not there; that ladder has to be rebuilt. Both refuse a ladder without `meta`:
 that one was never built, or Redis was emptied; `rebuild` makes it from PostgreSQL, with a new epoch.
 `cursor` says up to where the changes in PostgreSQL are surely in here. It lives with the data it speaks of, so a Redis
 that has lost its last second, or a replica that has taken over behind its primary, has also the older cursor.
@@ -51,18 +52,20 @@ _KEEP_PERIOD: Final = timedelta(days=16)
 _KEEP_UNFINISHED_REBUILD: Final = timedelta(minutes=10)
 
 # KEYS: meta, ranks, members. ARGV: number, score, member of each entry; member "-" takes the player off.
-# Answers false without a meta, else {epoch, version, entries that have changed}.
+# Answers false without a meta, else {epoch, version, entries that have changed, entries of players who are taken off}.
 _APPLY: Final = """
 local epoch = redis.call('HGET', KEYS[1], 'epoch')
 if not epoch then return false end
 local first = redis.call('EXISTS', KEYS[2]) == 0
 local better = 0
+local barred = 0
 for i = 1, #ARGV, 3 do
   local number, score, member = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2]
   local held = redis.call('HGET', KEYS[3], number)
   local held_score = held and held ~= '-' and tonumber(redis.call('ZSCORE', KEYS[2], held))
   if held == '-' then
-    -- Taken off for good.
+    -- Taken off: an entry that comes late cannot be told from one that was put back.
+    if member ~= '-' then barred = barred + 1 end
   elseif member == '-' then
     if held then
       redis.call('ZREM', KEYS[2], held)
@@ -90,7 +93,7 @@ if better > 0 then
 else
   version = redis.call('HGET', KEYS[1], 'version')
 end
-return {epoch, tonumber(version), better}
+return {epoch, tonumber(version), better, barred}
 """
 
 # KEYS: meta, ranks, members, then the same three of what was prepared. ARGV: epoch that is replaced ('' for none),
@@ -240,6 +243,14 @@ class Boards:
     async def apply(self, entries: Mapping[str, Collection[Entry | Removal]]) -> tuple[set[str], set[str]]:
         """Apply entries and removals by ladder, in one round trip. Gives the ladders that changed and those that are
         missing."""
+        changed, missing, _ = await self.reconcile(entries)
+        return changed, missing
+
+    async def reconcile(
+        self, entries: Mapping[str, Collection[Entry | Removal]]
+    ) -> tuple[set[str], set[str], set[str]]:
+        """The same. Gives also the ladders that hold a player for taken off whose entry is among these: if the entries
+        are what PostgreSQL holds now, these ladders have to be rebuilt."""
         ladders = list(entries)
         calls: list[tuple[_Keys, list[str]]] = []
         for ladder in ladders:
@@ -253,7 +264,8 @@ class Boards:
         answers = await self._run_for_each(_APPLY, _APPLY_SHA, calls)
         changed = {ladder for ladder, answer in zip(ladders, answers, strict=True) if answer and answer[2]}
         missing = {ladder for ladder, answer in zip(ladders, answers, strict=True) if not answer}
-        return changed, missing
+        barred = {ladder for ladder, answer in zip(ladders, answers, strict=True) if answer and answer[3]}
+        return changed, missing, barred
 
     async def read(self, ladder: str, offset: int, limit: int) -> Window:
         """A stretch of the ladder with its version, all at one moment. Raises LadderMissing."""

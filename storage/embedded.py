@@ -164,11 +164,8 @@ class EmbeddedStores:
             ),
             run,
         )
-        # Port and encryption are named so that PGPORT and PGSSLMODE in the user's environment, which are meant for
-        # other databases, do not count.
-        where = f"host={run.sockets}&port={_PORT}&sslmode=disable"
-        await _ensure_database(f"postgresql://{_NAME}@/postgres?{where}")
-        self.database_url = f"postgresql://{_NAME}@/{_NAME}?{where}"
+        await _ensure_database(_url(run.sockets, "postgres"))
+        self.database_url = _url(run.sockets, _NAME)
 
     async def _init_cluster(self, wheel: Path, data: Path, run: _Run) -> None:
         # Made aside and renamed, so that a crash in the middle leaves no half a cluster behind.
@@ -243,6 +240,23 @@ class EmbeddedStores:
         store = Supervised(recipe, run.account, run.locks, self._log)
         self._running.append(store)
         await store.start()
+
+
+def running_database_url(data_dir: Path) -> str | None:
+    """Where the PostgreSQL answers that another process runs in this data folder; None when there is no socket. A
+    socket may have been left behind, so whoever connects has to expect that nobody is there. Changes nothing."""
+    # Links are followed, since only the short path fits into a socket's address.
+    sockets = Path(os.path.realpath(data_dir / "stores" / "run"))
+    with suppress(OSError):  # Not ours to look at.
+        if (sockets / POSTGRES_SOCKET).exists():
+            return _url(sockets, _NAME)
+    return None
+
+
+def _url(sockets: Path, database: str) -> str:
+    # Port and encryption are named so that PGPORT and PGSSLMODE in the user's environment, which are meant for other
+    # databases, do not count.
+    return f"postgresql://{_NAME}@/{database}?host={sockets}&port={_PORT}&sslmode=disable"
 
 
 def _check_major(wheel: Path, data: Path) -> None:

@@ -74,6 +74,7 @@ export type ErrorCode =
   | "score_not_accepted"
   | "unknown_board"
   | "image_unreadable"
+  | "forbidden"
   | "origin_not_allowed"
   | "not_found"
   | "method_not_allowed"

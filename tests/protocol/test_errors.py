@@ -19,6 +19,7 @@ STATUSES = {
     "invalid_credentials": 401,
     "token_expired": 401,
     "token_revoked": 401,
+    "forbidden": 403,
     "origin_not_allowed": 403,
     "not_found": 404,
     "unknown_board": 404,

@@ -27,6 +27,14 @@ CONTRACT = {
     "POST /api/sessions/last/stage/answer": 200,
     "GET /api/leaderboard": 200,
     "POST /api/images/compare": 200,
+    "GET /api/admin/figures": 200,
+    "GET /api/admin/players": 200,
+    "GET /api/admin/players/{number}": 200,
+    "GET /api/admin/players/{number}/sessions/{sessionId}": 200,
+    "POST /api/admin/players/{number}/take-off-boards": 200,
+    "POST /api/admin/players/{number}/put-back-on-boards": 200,
+    "POST /api/admin/players/{number}/revoke-logins": 200,
+    "GET /api/admin/acts": 200,
     "GET /healthz": 200,
     "GET /readyz": 200,
     "GET /metrics": 200,
@@ -48,6 +56,11 @@ def test_each_operation_is_there_once() -> None:
 def test_route_of_a_player_may_refuse_for_every_reason_that_a_token_has(route: Route) -> None:
     refusals = {ErrorCode.UNAUTHENTICATED, ErrorCode.TOKEN_EXPIRED, ErrorCode.TOKEN_REVOKED}
     assert refusals <= route.all_errors()
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_route_of_an_operator_and_no_other_is_refused_to_players(route: Route) -> None:
+    assert (ErrorCode.FORBIDDEN in route.all_errors()) is route.path.startswith("/api/admin/")
 
 
 @pytest.mark.parametrize("route", ROUTES)

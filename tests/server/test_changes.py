@@ -41,3 +41,18 @@ async def test_change_after_a_wait_in_vain_is_not_lost() -> None:
     assert await changes.wait(0.001) == set()
     changes.add(["weekly@2026-11-23"])
     assert await changes.wait(DEADLINE) == {"weekly@2026-11-23"}
+
+
+async def test_waiter_learns_when_the_oldest_change_was_committed() -> None:
+    changes = ChangedLadders()
+    changes.add(["all-time", "weekly@2026-11-23"], {"all-time": 7.0})
+    changes.add(["all-time"], {"all-time": 5.0})
+    changes.add(["all-time"])
+    assert changes.taken_since("all-time") is None  # not taken yet
+    await changes.wait(DEADLINE)
+    assert changes.taken_since("all-time") == 5.0
+    assert changes.taken_since("weekly@2026-11-23") is None
+    # What was taken before is no news of the next one.
+    changes.add(["all-time"])
+    await changes.wait(DEADLINE)
+    assert changes.taken_since("all-time") is None

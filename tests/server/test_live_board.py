@@ -160,6 +160,42 @@ async def _level(scene: Scene, follower: Follower) -> bool:
     return await scene.is_level(follower)
 
 
+async def test_staleness_is_counted_from_the_oldest_commit_in_what_was_sent(
+    boards: Boards, postgres: Postgres, clock: FakeClock, log: Log, new_player: NewPlayer
+) -> None:
+    changes = ChangedLadders()
+    handed: list[float] = []
+    projection = Projection(boards, Ladders(postgres), clock, log, changes.add)
+    reader = BoardReader(boards, projection, Names(Accounts(postgres)), clock)
+    live = LiveBoards(reader, changes, clock, log, hertz=HERTZ, frame=lambda payload: payload, handed=handed.append)
+    scene = Scene(boards, changes, reader, projection, live, clock)
+    number = (await new_player()).number
+    await projection.sweep()
+    follower = await scene.follow(10)
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    projection.put({"all-time": [Entry(number, False, 1, MORNING)]})
+    await asyncio.sleep(0.05)
+    # Nothing was applied yet, so both wait since the first one.
+    projection.put(
+        {"all-time": [Entry(number, False, 2, MORNING)], "daily@2026-11-23": [Entry(number, False, 2, MORNING)]}
+    )
+    async with Running(live.run(), projection.run()):
+        await until(lambda: follower.deltas > 0, "a delta")
+        elapsed = loop.time() - begun
+        (first,) = handed
+        assert 0.05 <= first <= elapsed
+        # What another node has committed is not known here, nor is what nobody here follows.
+        await scene.apply(Entry(number, False, 3, MORNING))
+        await until(lambda: follower.deltas > 1, "another delta")
+        assert handed == [first]
+        begun = loop.time()
+        projection.put({"all-time": [Entry(number, False, 4, MORNING)]})
+        await until(lambda: follower.deltas > 2, "a third delta")
+        assert len(handed) == 2
+        assert 0 < handed[1] <= loop.time() - begun
+
+
 async def test_row_that_falls_off_the_end_is_removed(scene: Scene) -> None:
     await scene.apply(*(Entry(number, False, 100 - number, MORNING) for number in range(1, 11)))
     follower = await scene.follow(10)

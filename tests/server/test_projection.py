@@ -12,7 +12,7 @@ import pytest
 import redis.asyncio
 from structlog.testing import LogCapture
 
-from game.ranking import ALL_TIME, BOARDS, Entry
+from game.ranking import ALL_TIME, BOARDS, Entry, Removal
 from server.changes import ChangedLadders
 from server.log import Log
 from server.projection import Projection
@@ -25,6 +25,8 @@ from tests.server.ladders import Ladder
 from tests.stores import Stores
 
 LADDER = "all-time"
+#: As an operator's act does it.
+_SHOW = "UPDATE ladder_entries SET removed = $2, changed_by = pg_current_xact_id() WHERE number = $1"
 
 
 @pytest.fixture
@@ -226,6 +228,88 @@ async def test_redis_that_was_away_catches_up(
         ("info", "the boards are up to date again"),
     ]
     await boards.close()
+
+
+async def test_player_who_is_put_back_in_postgresql_is_shown_after_a_sweep(
+    projection: Projection,
+    boards: Boards,
+    sql: asyncpg.Connection[asyncpg.Record],
+    ladder: Ladder,
+    changes: ChangedLadders,
+) -> None:
+    await ladder.write(entry(1, 10), entry(2, 20))
+    await projection.sweep()
+    await sql.execute(_SHOW, 1, True)
+    await projection.sweep()
+    off = await shown(boards)
+    assert off.entries == [entry(2, 20)]
+    await changes.wait(0)
+    await sql.execute(_SHOW, 1, False)
+    await projection.sweep()
+    back = await shown(boards)
+    assert back.entries == ladder.ranked()
+    # Under a new epoch: nothing else can undo a removal.
+    assert back.epoch != off.epoch
+    assert await changes.wait(0) == {LADDER}
+    # Once is enough.
+    await projection.sweep()
+    assert await shown(boards) == back
+
+
+async def test_entry_that_comes_late_does_not_bring_back_who_was_taken_off(
+    projection: Projection, boards: Boards, sql: asyncpg.Connection[asyncpg.Record], ladder: Ladder
+) -> None:
+    await ladder.write(entry(1, 10), entry(2, 20))
+    await projection.sweep()
+    await sql.execute(_SHOW, 1, True)
+    await projection.sweep()
+    off = await shown(boards)
+    async with Running(projection.run()):
+        # Committed before the player was taken off, by a node that was held up.
+        projection.put({LADDER: [entry(1, 99)]})
+        await projection.flush()
+        assert await shown(boards) == off
+    await projection.sweep()
+    assert await shown(boards) == off
+
+
+async def test_many_nodes_show_who_was_put_back(
+    boards: Boards,
+    postgres: Postgres,
+    clock: FakeClock,
+    log: Log,
+    sql: asyncpg.Connection[asyncpg.Record],
+    ladder: Ladder,
+) -> None:
+    await ladder.write(*(entry(number, number) for number in range(1, 30)))
+    nodes = [Projection(boards, Ladders(postgres), clock, log, ChangedLadders().add) for _ in range(4)]
+    await nodes[0].sweep()
+    for number in (3, 7, 20):
+        await sql.execute(_SHOW, number, True)
+        await asyncio.gather(*(node.sweep() for node in nodes))
+        await nodes[0].sweep()
+        assert number not in {one.number for one in (await shown(boards)).entries}
+        await sql.execute(_SHOW, number, False)
+        await asyncio.gather(*(node.sweep() for node in nodes))
+        await nodes[0].sweep()
+        assert (await shown(boards)).entries == ladder.ranked()
+
+
+async def test_player_who_was_put_back_is_shown_at_once_when_the_node_is_told(
+    projection: Projection, boards: Boards, sql: asyncpg.Connection[asyncpg.Record], ladder: Ladder
+) -> None:
+    await ladder.write(entry(1, 10))
+    await Ladder(sql, "daily@2020-01-01").write(entry(1, 10))
+    await projection.sweep()
+    await sql.execute(_SHOW, 1, True)
+    async with Running(projection.run()):
+        projection.put({LADDER: [Removal(1)]})
+        await sql.execute(_SHOW, 1, False)
+        # The removal is still under way: it must not be applied to the ladder that is made anew.
+        await projection.put_back([LADDER, "daily@2020-01-01"])
+    assert (await shown(boards)).entries == [entry(1, 10)]
+    with pytest.raises(LadderMissing):
+        await shown(boards, "daily@2020-01-01")  # nobody has asked for that day
 
 
 async def test_day_that_has_just_ended_is_still_swept(

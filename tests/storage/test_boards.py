@@ -207,6 +207,34 @@ async def test_player_who_is_taken_off_is_gone_for_good(boards: Boards) -> None:
     assert await whole(boards) == after
 
 
+async def test_truth_that_meets_a_player_who_was_taken_off_is_reported_and_shows_nobody(boards: Boards) -> None:
+    await build(boards, ALL_TIME, entry(1, 10), entry(2, 20))
+    await build(boards, DAILY, entry(1, 10))
+    await boards.apply({ALL_TIME: [Removal(1)]})
+    before = await whole(boards)
+    # The entry that was held, a better one, and beside it one that is welcome.
+    for held in (entry(1, 10), entry(1, 99)):
+        found = await boards.reconcile({ALL_TIME: [held], DAILY: [held], WEEKLY: [held]})
+        assert found == ({DAILY} if held.total_score == 99 else set(), {WEEKLY}, {ALL_TIME})
+    assert await whole(boards) == before
+    assert await boards.reconcile({ALL_TIME: [entry(1, 10), entry(2, 30)]}) == ({ALL_TIME}, set(), {ALL_TIME})
+    assert (await whole(boards)).entries == [entry(2, 30)]
+
+
+async def test_removal_that_meets_a_player_who_was_taken_off_is_no_contradiction(boards: Boards) -> None:
+    await build(boards, ALL_TIME, entry(1, 10), entry(2, 20))
+    assert await boards.reconcile({ALL_TIME: [Removal(1)]}) == ({ALL_TIME}, set(), set())
+    assert await boards.reconcile({ALL_TIME: [Removal(1), entry(2, 20), entry(3, 1)]}) == ({ALL_TIME}, set(), set())
+
+
+async def test_rebuilt_ladder_shows_who_was_put_back(boards: Boards) -> None:
+    await build(boards, ALL_TIME, entry(1, 10), entry(2, 20))
+    await boards.apply({ALL_TIME: [Removal(1)]})
+    await build(boards, ALL_TIME, entry(1, 10), entry(2, 20))
+    assert (await whole(boards)).entries == [entry(2, 20), entry(1, 10)]
+    assert await boards.reconcile({ALL_TIME: [entry(1, 30)]}) == ({ALL_TIME}, set(), set())
+
+
 async def test_removal_may_come_before_the_entry(boards: Boards) -> None:
     await build(boards, ALL_TIME)
     await boards.apply({ALL_TIME: [Removal(1), entry(1, 30), entry(2, 20)]})

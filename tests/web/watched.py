@@ -47,7 +47,7 @@ class Watched:
         prepare: Callable[[Page], None] = lambda _page: None,
         **options: Any,
     ) -> Self:
-        """Open a page in a context of its own; with `clock`, its time can be moved on. `prepare` gets the empty page."""
+        """Open a page in a context of its own; with `clock`, its time can be moved on. `prepare` gets it empty."""
         context = await browser.new_context(**options)
         page = await context.new_page()
         if clock:

@@ -103,7 +103,7 @@ def _command_of(event: Event) -> Command:
     assert session is not None
     match event.action:
         case Action.START:
-            return Start(session.session_id, session.stage_count, session.difficulty)
+            return Start(session.session_id, session.stage_count, session.difficulty, session.seed)
         case Action.COMPLETE:
             return Complete(event.score or 0)
         case Action.CLOSE:
@@ -175,7 +175,7 @@ async def test_kill_in_the_middle_of_200_players_loses_and_repeats_nothing(data_
             ]
             row = await database.fetchrow("SELECT * FROM sessions WHERE number = $1", diary.number)
             assert row is not None
-            held = event_from({**row, "key": "", "action": 0, "score": None, "at": None}).state  # type: ignore[arg-type]
+            held = event_from({**row, "key": "", "action": 0, "score": None, "at": None, "answer": None}).state  # type: ignore[arg-type]
             _check_log(diary, events, held, ladders)
         await _check_ladders(database, ladders)
         await database.close()
