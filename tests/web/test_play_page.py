@@ -34,7 +34,6 @@ async def settings(database_url: str, stores: Stores, tmp_path: Path) -> dict[st
         "DATABASE_URL": database_url,
         "REDIS_URL": stores.redis_url,
         "BRAINGAME_DATA_DIR": str(tmp_path),
-        "BRAINGAME_SCORING": "judged",
     }
 
 
@@ -79,7 +78,12 @@ def has_no_complaints(*watched: Watched) -> None:
         assert one.foreign == []
 
 
-async def test_whole_game_from_the_first_visit_to_the_board(browser: Browser, server: ServerProcess) -> None:
+async def test_whole_game_from_the_first_visit_to_the_board(browser: Browser, settings: dict[str, str]) -> None:
+    async with await ServerProcess.start(**settings, BRAINGAME_SCORING="judged") as server:
+        await play_a_whole_game(browser, server)
+
+
+async def play_a_whole_game(browser: Browser, server: ServerProcess) -> None:
     wall = await Watched.open(browser, server.origin, "/leaderboard", viewport=WALL)
     ada = await PagePlayer.open(browser, server.origin, "/", viewport=PHONE)
     page = ada.page
@@ -120,36 +124,32 @@ async def test_whole_game_from_the_first_visit_to_the_board(browser: Browser, se
     has_no_complaints(ada.watched, wall)
 
 
-async def test_player_sees_the_own_place_move_while_playing(browser: Browser, settings: dict[str, str]) -> None:
-    async with await ServerProcess.start(**settings | {"BRAINGAME_SCORING": "reported"}) as server:
-        ada = await PagePlayer.open(browser, server.origin, viewport=LAPTOP)
-        await ada.register()
+async def test_player_sees_the_own_place_move_while_playing(browser: Browser, server: ServerProcess) -> None:
+    ada = await PagePlayer.open(browser, server.origin, viewport=LAPTOP)
+    await ada.register()
+    await ada.skip(server.origin)
+    await ada.begin()
+    await ada.page.click("text=Stop here")
+    await ada.page.click("dialog .danger")
+    await expect(ada.page.locator(".three dd").first).to_have_text("1 of 1")
+    async with player(server.port, "Ben") as ben, player(server.port, "Eve") as eve:
+        await ben.play(10_000, 1, 1)
+        await expect(ada.page.locator(".three dd").first).to_have_text("2 of 2")
+        await expect(ada.page.locator(".around .player")).to_have_text(["Ben", ada.name])
+        await ada.page.click("text=Play again")
+        await ada.page.click("main .primary")
         await ada.begin()
-        await ada.play_sequence()
-        await ada.begin()
-        await ada.page.click("text=Stop here")
-        await ada.page.click("dialog .danger")
-        await expect(ada.page.locator(".three dd").first).to_have_text("1 of 1")
-        async with player(server.port, "Ben") as ben:
-            await ben.play(10_000, 1, 1)
-            await expect(ada.page.locator(".three dd").first).to_have_text("2 of 2")
-            await expect(ada.page.locator(".around .player")).to_have_text(["Ben", ada.name])
-            await ada.page.click("text=Play again")
-            await ada.page.click("main .primary")
-            await ada.begin()
-            await expect(ada.page.locator(".hud .place")).to_have_text("#2")
-            async with player(server.port, "Eve") as eve:
-                await eve.play(20_000, 1, 1)
-                await expect(ada.page.locator(".hud .place")).to_have_text("#3")
-        has_no_complaints(ada.watched)
+        await expect(ada.page.locator(".hud .place")).to_have_text("#2")
+        await eve.play(20_000, 1, 1)
+        await expect(ada.page.locator(".hud .place")).to_have_text("#3")
+    has_no_complaints(ada.watched)
 
 
 async def test_connection_is_cut_in_the_middle_of_a_stage(browser: Browser, server: ServerProcess) -> None:
     async with Gate(server.origin) as gate:
         ada = await PagePlayer.open(browser, gate.url.rstrip("/"), viewport=PHONE)
         await ada.register()
-        await ada.begin()
-        await ada.play_sequence()
+        await ada.skip(server.origin)
         await ada.begin()
         await ada.type_results(3)
         await gate.shut()
@@ -187,15 +187,14 @@ async def test_server_is_restarted_in_the_middle_of_a_stage(browser: Browser, se
     server = await ServerProcess.start(**settings)
     ada = await PagePlayer.open(browser, server.origin, viewport=LAPTOP)
     await ada.register()
-    await ada.begin()
-    await ada.play_sequence()
-    await ada.begin()
-    await ada.play_sums()
+    for _ in range(2):
+        await ada.skip(server.origin)
     await ada.begin()
     await ada.draw()
     assert await server.stop() == 0
     async with await ServerProcess.start(**settings | {"BRAINGAME_PORT": str(server.port)}) as again:
         await ada.page.clock.fast_forward(5000)
+        await ada.page.click("text=Clear")
         await ada.play_drawing()
         await expect(ada.page.locator("h1")).to_have_text("All games passed")
         assert (await standing(again))["1"]["totalScore"] == await ada.number(".total dd")
@@ -207,9 +206,8 @@ async def test_who_comes_back_another_day_finds_the_session_and_can_give_it_up(
 ) -> None:
     ada = await PagePlayer.open(browser, server.origin, viewport=PHONE)
     await ada.register()
-    await ada.begin()
-    await ada.play_sequence()
-    points = await ada.number(".total dd")
+    await ada.skip(server.origin, 320)
+    points = 320
     later = await ada.page.context.new_page()
     await later.goto(f"{server.origin}/play")
     await expect(later.locator("h1")).to_have_text("Your game is not over")
@@ -228,9 +226,8 @@ async def test_who_comes_back_another_day_finds_the_session_and_can_give_it_up(
 async def test_stage_that_fails_ends_the_session_and_counts(browser: Browser, server: ServerProcess) -> None:
     ada = await PagePlayer.open(browser, server.origin, viewport=PHONE)
     await ada.register()
-    await ada.begin()
-    await ada.play_sequence()
-    points = await ada.number(".total dd")
+    await ada.skip(server.origin, 320)
+    points = 320
     await ada.begin()
     await ada.wait_for_the_end()  # without a single result
     await expect(ada.page.locator("h1")).to_have_text("That was it for this time")

@@ -49,7 +49,7 @@ export class Chart {
     const rows = this.#lines.map(({ of }) => samples.slice(-this.#length).map(of));
     const most = Math.max(1, ...rows.flat().map((value) => value ?? 0));
     rows.forEach((values, at) => {
-      const newest = values.at(-1);
+      const newest = values.findLast((value) => value !== null);
       const cell = /** @type {HTMLElement} */ (this.#values[at]);
       cell.textContent = newest == null ? "–" : this.#format(newest);
     });

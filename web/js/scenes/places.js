@@ -10,6 +10,8 @@ import { make, nameOf } from "../dom.js";
 /** @type {Period[]} */
 const PERIODS = ["daily", "weekly", "all-time"];
 const ROWS_AROUND = 5;
+/** Finished and failed. */
+const COUNTING = new Set([1, 2]);
 
 export class Places {
   #game;
@@ -89,14 +91,17 @@ export class Places {
   /** The three places, and the rows around the player's own today; live. */
   all() {
     const root = make("section", { class: "places", "aria-labelledby": "places-title" });
+    // Who has just played is on all of them, and is told where in a moment.
+    const counts = COUNTING.has(Number(this.#game.session?.sessionStatus));
+    const unknown = counts ? "…" : this.#texts.notPlaced;
     const cells = PERIODS.map((period) => {
       const feed = this.#feeds.get(period);
-      const shown = make("dd", {}, this.#texts.notPlaced);
+      const shown = make("dd", {}, unknown);
       this.#listen(feed, root, () => {
         const [position, total] = [feed?.place?.position, feed?.place?.total ?? 0];
         shown.textContent =
           position == null
-            ? this.#texts.notPlaced
+            ? unknown
             : this.#texts.placeOf(this.#numbers.format(position), this.#numbers.format(total));
       });
       return make("div", {}, make("dt", {}, this.#texts.board[period]), shown);
