@@ -4,7 +4,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # two targets may write .venv
-.PHONY: help run setup setup-dev test bench style types clean chromium
+.PHONY: help run setup setup-dev test bench screens style types clean chromium
 
 # The first of the two that starts: a version manager's python3.11 may be there and refuse.
 PYTHON ?= $(shell for name in python3.11 python3; do $$name -c '' 2>/dev/null && break; done; echo $$name)
@@ -36,6 +36,9 @@ test: .venv/ready-dev node_modules/ready chromium ## run every test; one alone: 
 # The server to be measured is started by hand, with the settings that bench/load.py names.
 bench: .venv/ready ## put a running server under load; make bench ARGS="--players 500 --seconds 10"
 	@exec .venv/bin/python -m bench.load $(ARGS)
+
+screens: .venv/ready-dev chromium ## take the pictures of docs/screens.md anew
+	@.venv/bin/python -m tests.web.screens
 
 style: .venv/ready-dev ## ruff, its formatter, and the syntax of all JavaScript
 	@status=0; \

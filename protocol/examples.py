@@ -97,7 +97,7 @@ _LIMITS: Final[Json] = {
 }
 _WELCOME: Final[Json] = {
     "protocol": 1,
-    "server": "braingame/0.2.0",
+    "server": "braingame/0.3.0",
     "connectionId": "3b7c1d9e-54c1-4d1c-9a55-0c2f3f9e1a20",
     "role": "spectator",
     "user": None,

@@ -24,6 +24,7 @@ from images.evaluation.measures import Measured, best_boundary
 from images.evaluation.methods import CHOSEN, METHODS
 from images.evaluation.motifs import HELD_OUT, TUNING
 from images.evaluation.samples import drawn_by_hands, some_pairs, written_digits
+from images.strokes import stroke_distance
 
 #: Seeds of hands, far enough from each other that no hand is in two sets.
 TUNING_SEED, USUAL_SEED, CLUMSY_SEED = 0, 1_000_000, 2_000_000
@@ -79,6 +80,28 @@ def tuning(hands: int, pairs: int) -> None:
         say(f"- {name}: AUC {measured.auc(chosen):.3f}; {edge:.3f} parts best ({share:.1%} right)")
 
 
+def strokes(hands: int) -> None:
+    """Print the distances that the drawing stage sees: each picture by hands, and by a hand that drew another one."""
+    motifs = {**TUNING, **HELD_OUT}
+    originals = {name: Hand(0, skill=0).strokes(motif) for name, motif in motifs.items()}
+    random = np.random.default_rng(6)
+    for skill in (1.0, CLUMSY, 2.5):
+        seeds = iter(range(len(motifs) * hands))
+        found = [
+            stroke_distance(originals[name], Hand(next(seeds), skill).strokes(motif))
+            for name, motif in motifs.items()
+            for _ in range(hands)
+        ]
+        middle, most, worst = np.quantile(found, [0.5, 0.9, 1])
+        say(f"- as strokes, {skill} times the usual mistakes: median {middle:.0f}, p90 {most:.0f}, at most {worst:.0f}")
+    others = []
+    for seed in range(len(motifs) * hands):
+        one, other = random.choice(list(motifs), 2, replace=False)
+        others.append(stroke_distance(originals[one], Hand(seed).strokes(motifs[other])))
+    least, middle = np.quantile(others, [0.1, 0.5])
+    say(f"- as strokes, another picture: p10 {least:.0f}, median {middle:.0f}")
+
+
 def speed(pairs: int) -> None:
     """Print what comparing two PNGs of 512 x 512 takes, decoding included, on one thread."""
     pictures = []
@@ -107,10 +130,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--pairs", type=int, default=400, help="pairs of the same, and of different (default 400)")
     parser.add_argument("--processes", type=int, default=2, help="methods measured at once (default 2)")
     parser.add_argument("--tuning", action="store_true", help="the tuning sets instead")
+    parser.add_argument("--strokes", action="store_true", help="only the distances that the drawing stage sees")
     parser.add_argument("--speed", action="store_true", help="only the time that a comparison takes")
     options = parser.parse_args(arguments)
     if options.tuning:
         tuning(options.hands, options.pairs)
+        return
+    if options.strokes:
+        strokes(options.hands)
         return
     if not options.speed:
         table(options.hands, options.pairs, options.processes)

@@ -45,6 +45,12 @@ class Hand:
         random = np.random.default_rng(self.seed)
         return _saved(_inked(_moved(_wobbled(motif, random, self.skill), random), random), random)
 
+    def strokes(self, motif: Motif) -> list[list[int]]:
+        """Give this hand's drawing as the drawing stage is sent it: x0, y0, x1, y1, … from 0 to 1000."""
+        random = np.random.default_rng(self.seed)
+        moved = [np.clip(np.round(stroke * 450 + 500), 0, 1000) for stroke in _wobbled(motif, random, self.skill)]
+        return [stroke.astype(int).ravel().tolist() for stroke in moved]
+
 
 def _smooth(random: np.random.Generator, count: int, knots: int) -> NDArray[np.float64]:
     """Give smooth noise of about unit size, shape (count, 2)."""

@@ -1,4 +1,4 @@
-"""Takes the pictures of every page for docs/screens: `python -m tests.web.screens`, a few minutes.
+"""Takes the pictures of every page for docs/screens: `make screens`, some minutes.
 
 Each page at three sizes, in both themes, on a server of its own with a board that somebody has played on.
 """
