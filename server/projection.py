@@ -108,22 +108,22 @@ class Projection:
         missing = [ladder for ladder, cursor in cursors.items() if cursor is None]
         for ladder in missing:
             await self.rebuild(ladder)
-        known = [cursor for cursor in cursors.values() if cursor is not None]
+        known = [cursor.at for cursor in cursors.values() if cursor is not None]
         if known:
             horizon = await self._ladders.horizon()
             if min(known) < horizon:
                 outdated: set[str] = set()
                 async for chunk in self._ladders.changes(min(known), horizon):
                     # A ladder of the past that Redis has forgotten stays forgotten until somebody asks for it.
-                    changed, _, barred = await self._boards.reconcile(chunk)
+                    changed, _, barred = await self._boards.reconcile(chunk, cursors)
                     self._changed(changed)
                     outdated |= barred
                 for ladder in outdated:
                     # PostgreSQL shows a player whom Redis keeps out: put back by an operator, perhaps on another node.
                     await self.rebuild(ladder)
-                # A ladder that was rebuilt has its own cursor. It is an older one where another node's rebuild has won;
-                # then the next sweep looks once more.
-                await self._boards.advance(ladders - outdated.union(missing), horizon)
+                # One that was rebuilt meanwhile, here or by another node, has an epoch and a cursor of its own.
+                held = {ladder: cursor for ladder, cursor in cursors.items() if cursor is not None}
+                await self._boards.advance(held, horizon)
         if not self._healthy:
             self._healthy = True
             self._log.info("the boards are up to date again")

@@ -24,6 +24,7 @@ from collections.abc import AsyncIterator, Awaitable, Collection, Iterable, Mapp
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple, cast
 
 import redis.asyncio
@@ -51,15 +52,16 @@ _CONNECTIONS: Final = 16
 _KEEP_PERIOD: Final = timedelta(days=16)
 _KEEP_UNFINISHED_REBUILD: Final = timedelta(minutes=10)
 
-# KEYS: meta, ranks, members. ARGV: number, score, member of each entry; member "-" takes the player off.
-# Answers false without a meta, else {epoch, version, entries that have changed, entries of players who are taken off}.
+# KEYS: meta, ranks, members. ARGV: epoch ('' for any), then number, score, member of each entry; member "-" takes the
+# player off. Answers false without a meta, or with another epoch than that, else {epoch, version, entries that have
+# changed, entries of players who are taken off}.
 _APPLY: Final = """
 local epoch = redis.call('HGET', KEYS[1], 'epoch')
-if not epoch then return false end
+if not epoch or (ARGV[1] ~= '' and ARGV[1] ~= epoch) then return false end
 local first = redis.call('EXISTS', KEYS[2]) == 0
 local better = 0
 local barred = 0
-for i = 1, #ARGV, 3 do
+for i = 2, #ARGV, 3 do
   local number, score, member = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2]
   local held = redis.call('HGET', KEYS[3], number)
   local held_score = held and held ~= '-' and tonumber(redis.call('ZSCORE', KEYS[2], held))
@@ -117,11 +119,14 @@ end
 return 1
 """
 
-# KEYS: meta, ranks, members. ARGV: cursor. Never back, and never on a ladder that is not there.
+# KEYS: meta, ranks, members. ARGV: cursor, epoch. Never back, never on a ladder that is not there, and never on one
+# that was rebuilt meanwhile: what was applied before is not in it.
 _ADVANCE: Final = """
-local cursor = redis.call('HGET', KEYS[1], 'cursor')
-if cursor and tonumber(cursor) < tonumber(ARGV[1]) then redis.call('HSET', KEYS[1], 'cursor', ARGV[1]) end
-return cursor
+local held = redis.call('HMGET', KEYS[1], 'cursor', 'epoch')
+if held[1] and held[2] == ARGV[2] and tonumber(held[1]) < tonumber(ARGV[1]) then
+  redis.call('HSET', KEYS[1], 'cursor', ARGV[1])
+end
+return held[1]
 """
 
 
@@ -166,6 +171,13 @@ class Places:
     version: int
     total: int
     positions: dict[int, int]
+
+
+class Cursor(NamedTuple):
+    """Changes that were written before `at` (see Ladders.horizon) are in the ladder of this epoch."""
+
+    epoch: str
+    at: int
 
 
 class _Keys(NamedTuple):
@@ -247,14 +259,18 @@ class Boards:
         return changed, missing
 
     async def reconcile(
-        self, entries: Mapping[str, Collection[Entry | Removal]]
+        self,
+        entries: Mapping[str, Collection[Entry | Removal]],
+        held: Mapping[str, Cursor | None] = MappingProxyType({}),
     ) -> tuple[set[str], set[str], set[str]]:
-        """The same. Gives also the ladders that hold a player for taken off whose entry is among these: if the entries
-        are what PostgreSQL holds now, these ladders have to be rebuilt."""
+        """The same, but not for a ladder in `held` that has another epoch by now, which counts as missing: it was made
+        from what was read later than these. Gives also the ladders that hold a player for taken off whose entry is
+        among these: if the entries are what PostgreSQL holds now, these ladders have to be rebuilt."""
         ladders = list(entries)
         calls: list[tuple[_Keys, list[str]]] = []
         for ladder in ladders:
-            arguments: list[str] = []
+            cursor = held.get(ladder)
+            arguments = ["" if cursor is None else cursor.epoch]
             for entry in entries[ladder]:
                 if isinstance(entry, Removal):
                     arguments += (str(entry.number), "0", _TAKEN_OFF)
@@ -324,20 +340,21 @@ class Boards:
         with _translated():
             return bool(await self._swap(keys=[*keys, *prepared], args=arguments))
 
-    async def cursors(self, ladders: Collection[str]) -> dict[str, int | None]:
+    async def cursors(self, ladders: Collection[str]) -> dict[str, Cursor | None]:
         """Up to where the changes are in each ladder; None for one that is missing."""
         with _translated():
             pipeline = self._redis.pipeline(transaction=False)
             for ladder in ladders:
-                pipeline.hget(self._keys(ladder).meta, "cursor")
+                pipeline.hmget(self._keys(ladder).meta, ["epoch", "cursor"])
             answers = await pipeline.execute()
         return {
-            ladder: None if answer is None else int(answer) for ladder, answer in zip(ladders, answers, strict=True)
+            ladder: None if cursor is None else Cursor(epoch, int(cursor))
+            for ladder, (epoch, cursor) in zip(ladders, answers, strict=True)
         }
 
-    async def advance(self, ladders: Collection[str], cursor: int) -> None:
-        """All changes before the cursor are in these ladders now."""
-        calls = [(self._keys(ladder), [str(cursor)]) for ladder in ladders]
+    async def advance(self, held: Mapping[str, Cursor], to: int) -> None:
+        """All changes before `to` are in these ladders now, if they are those whose cursors these were."""
+        calls = [(self._keys(ladder), [str(to), cursor.epoch]) for ladder, cursor in held.items()]
         await self._run_for_each(_ADVANCE, _ADVANCE_SHA, calls)
 
     async def _run_for_each(self, script: str, sha: str, calls: Iterable[tuple[_Keys, list[str]]]) -> list[Any]:

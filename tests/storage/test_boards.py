@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -17,7 +17,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from game.ranking import Entry, Removal, better, ranked
-from storage.boards import MAX_TOTAL_SCORE, Boards, LadderMissing, Places, Window, entry_from, member_of, score_of
+from storage.boards import (
+    MAX_TOTAL_SCORE,
+    Boards,
+    Cursor,
+    LadderMissing,
+    Places,
+    Window,
+    entry_from,
+    member_of,
+    score_of,
+)
 from storage.ladders import Ladders
 from storage.postgres import StoreUnavailable
 from tests.server.gate import Gate
@@ -52,6 +62,18 @@ async def build(boards: Boards, ladder: str, *entries: Entry, cursor: int = 1) -
 
 async def whole(boards: Boards, ladder: str = ALL_TIME) -> Window:
     return await boards.read(ladder, 0, 100_000)
+
+
+async def cursors_of(boards: Boards, ladders: Collection[str]) -> dict[str, int | None]:
+    """Without the epochs."""
+    held = await boards.cursors(ladders)
+    return {ladder: None if cursor is None else cursor.at for ladder, cursor in held.items()}
+
+
+async def advance(boards: Boards, ladders: Collection[str], to: int) -> None:
+    """Whatever their epochs are; those that are missing with one that was."""
+    held = await boards.cursors(ladders)
+    await boards.advance({ladder: cursor or Cursor("gone", 1) for ladder, cursor in held.items()}, to)
 
 
 async def keys_of(boards: Boards, valkey: redis.asyncio.Redis) -> set[str]:
@@ -250,12 +272,12 @@ async def test_rebuilt_ladder_keeps_out_who_was_taken_off(boards: Boards) -> Non
 async def test_ladder_that_was_never_built_is_missing_and_stays_so(boards: Boards, valkey: redis.asyncio.Redis) -> None:
     await build(boards, DAILY)
     assert await boards.apply({ALL_TIME: [entry(1, 1)], DAILY: [entry(1, 1)]}) == ({DAILY}, {ALL_TIME})
-    await boards.advance([ALL_TIME], 9)
+    await advance(boards, [ALL_TIME], 9)
     with pytest.raises(LadderMissing):
         await boards.read(ALL_TIME, 0, 10)
     with pytest.raises(LadderMissing):
         await position_of(boards, ALL_TIME, 1)
-    assert await boards.cursors([ALL_TIME]) == {ALL_TIME: None}
+    assert await cursors_of(boards, [ALL_TIME]) == {ALL_TIME: None}
     assert not [name for name in await keys_of(boards, valkey) if ALL_TIME in name]
 
 
@@ -363,7 +385,7 @@ async def test_rebuild_replaces_everything_under_a_new_epoch(boards: Boards, val
         await build(boards, ALL_TIME, *held, cursor=cursor)
         window = await whole(boards)
         assert window.entries == ranked(held)
-        assert await boards.cursors([ALL_TIME]) == {ALL_TIME: cursor}
+        assert await cursors_of(boards, [ALL_TIME]) == {ALL_TIME: cursor}
         for each in (1, 2, 3):
             assert (await position_of(boards, ALL_TIME, each) is None) == (each not in {one.number for one in held})
         epochs.add(window.epoch)
@@ -433,7 +455,7 @@ async def test_what_is_committed_during_a_rebuild_is_there_after_the_changes_sin
     assert await boards.rebuild(ALL_TIME, cursor, read_and_be_overtaken(), has_period=False)
     expected = [entry(3, 10, passed=True), entry(2, 40), entry(4, 30), entry(1, 20), entry(5, 5)]
     assert (await whole(boards)).entries != expected
-    assert await boards.cursors([ALL_TIME]) == {ALL_TIME: cursor}
+    assert await cursors_of(boards, [ALL_TIME]) == {ALL_TIME: cursor}
 
     last = int(await sql.fetchval("SELECT max(changed_by::text::bigint) FROM ladder_entries"))
 
@@ -464,7 +486,7 @@ async def test_of_two_rebuilds_at_once_one_wins_and_the_other_leaves_nothing(
     assert first != second
     window = await whole(boards, DAILY)
     assert window.entries == ([entry(3, 3), entry(2, 2)] if first else [entry(4, 4), entry(2, 2)])
-    assert await boards.cursors([DAILY]) == {DAILY: 2 if first else 3}
+    assert await cursors_of(boards, [DAILY]) == {DAILY: 2 if first else 3}
     assert len(await keys_of(boards, valkey)) == 3
 
 
@@ -479,7 +501,7 @@ async def test_rebuild_that_was_overtaken_does_not_undo_what_came_since(boards: 
     slow.go_on.set()
     assert not await overtaken
     assert await whole(boards) == before
-    assert await boards.cursors([ALL_TIME]) == {ALL_TIME: 3}
+    assert await cursors_of(boards, [ALL_TIME]) == {ALL_TIME: 3}
 
 
 async def test_rebuild_that_fails_leaves_the_ladder_and_nothing_that_stays(
@@ -561,35 +583,57 @@ async def test_entry_that_becomes_better_does_not_prolong_a_ladder(
 async def test_cursor_goes_forward_only(boards: Boards) -> None:
     await build(boards, ALL_TIME, cursor=5)
     await build(boards, DAILY, cursor=7)
-    await boards.advance([ALL_TIME, DAILY], 6)
-    assert await boards.cursors([ALL_TIME, DAILY]) == {ALL_TIME: 6, DAILY: 7}
+    await advance(boards, [ALL_TIME, DAILY], 6)
+    assert await cursors_of(boards, [ALL_TIME, DAILY]) == {ALL_TIME: 6, DAILY: 7}
     for cursor in (9, 8, 0, 9):
-        await boards.advance([ALL_TIME, DAILY, WEEKLY], cursor)
-        assert await boards.cursors([DAILY, WEEKLY, ALL_TIME]) == {ALL_TIME: 9, DAILY: 9, WEEKLY: None}
+        await advance(boards, [ALL_TIME, DAILY, WEEKLY], cursor)
+        assert await cursors_of(boards, [DAILY, WEEKLY, ALL_TIME]) == {ALL_TIME: 9, DAILY: 9, WEEKLY: None}
     # 99 is less than 100 only as a number.
-    await boards.advance([ALL_TIME], 99)
-    await boards.advance([ALL_TIME], 100)
-    assert await boards.cursors([ALL_TIME]) == {ALL_TIME: 100}
+    await advance(boards, [ALL_TIME], 99)
+    await advance(boards, [ALL_TIME], 100)
+    assert await cursors_of(boards, [ALL_TIME]) == {ALL_TIME: 100}
 
 
 async def test_cursors_of_two_nodes_end_at_the_later_one(boards: Boards) -> None:
     await build(boards, ALL_TIME)
     await asyncio.gather(
-        *(boards.advance([ALL_TIME], cursor) for cursor in random.Random(6).sample(range(2, 200), 100))
+        *(advance(boards, [ALL_TIME], cursor) for cursor in random.Random(6).sample(range(2, 200), 100))
     )
-    assert await boards.cursors([ALL_TIME]) == {ALL_TIME: max(random.Random(6).sample(range(2, 200), 100))}
+    assert await cursors_of(boards, [ALL_TIME]) == {ALL_TIME: max(random.Random(6).sample(range(2, 200), 100))}
+
+
+async def test_cursor_of_a_ladder_that_was_rebuilt_meanwhile_stays(boards: Boards) -> None:
+    """What a sweep has applied went into the ladder that is gone; the new one says itself up to where it is."""
+    await build(boards, ALL_TIME, cursor=1)
+    held = (await boards.cursors([ALL_TIME]))[ALL_TIME]
+    assert held is not None
+    await boards.apply({ALL_TIME: [entry(1, 1)]})
+    await build(boards, ALL_TIME, cursor=2)  # read before that entry was committed
+    await boards.advance({ALL_TIME: held}, 9)
+    assert await cursors_of(boards, [ALL_TIME]) == {ALL_TIME: 2}
+
+
+async def test_old_removal_takes_nobody_off_a_ladder_that_was_rebuilt_meanwhile(boards: Boards) -> None:
+    """A sweep has read it, then an operator elsewhere has put the player back, and the sweep goes on."""
+    await build(boards, ALL_TIME, entry(1, 1))
+    held = await boards.cursors([ALL_TIME])
+    await build(boards, ALL_TIME, entry(1, 1))
+    assert await boards.reconcile({ALL_TIME: [Removal(1)]}, held) == (set(), {ALL_TIME}, set())
+    assert (await whole(boards)).entries == [entry(1, 1)]
+    now = await boards.cursors([ALL_TIME])
+    assert await boards.reconcile({ALL_TIME: [Removal(1)]}, now) == ({ALL_TIME}, set(), set())
 
 
 async def test_cursor_is_no_change_of_the_board(boards: Boards) -> None:
     await build(boards, ALL_TIME, entry(1, 1))
     before = await whole(boards)
-    await boards.advance([ALL_TIME], 9)
+    await advance(boards, [ALL_TIME], 9)
     assert await whole(boards) == before
 
 
 async def test_no_ladders_have_no_cursors(boards: Boards) -> None:
-    assert await boards.cursors([]) == {}
-    await boards.advance([], 9)
+    assert await cursors_of(boards, []) == {}
+    await advance(boards, [], 9)
 
 
 # A Redis that forgets, goes away or hangs
@@ -604,8 +648,8 @@ async def test_redis_that_has_forgotten_the_scripts_is_told_them_again(
         await valkey.script_flush()
         assert await boards.apply({ALL_TIME: [entry(1, score + 10)], DAILY: []}) == ({ALL_TIME}, {DAILY})
         await valkey.script_flush()
-        await boards.advance([ALL_TIME, DAILY], 9)
-        assert await boards.cursors([ALL_TIME]) == {ALL_TIME: 9}
+        await advance(boards, [ALL_TIME, DAILY], 9)
+        assert await cursors_of(boards, [ALL_TIME]) == {ALL_TIME: 9}
         assert (await whole(boards)).entries == [entry(1, score + 10)]
 
 
@@ -616,7 +660,7 @@ CALLS: dict[str, Callable[[Boards], Awaitable[Any]]] = {
     "places": lambda boards: boards.places(ALL_TIME, [1]),
     "rebuild": lambda boards: boards.rebuild(ALL_TIME, 1, chunks([entry(1, 1)]), has_period=False),
     "cursors": lambda boards: boards.cursors([ALL_TIME]),
-    "advance": lambda boards: boards.advance([ALL_TIME], 1),
+    "advance": lambda boards: boards.advance({ALL_TIME: Cursor("e", 0)}, 1),
 }
 
 
