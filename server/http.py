@@ -6,7 +6,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from aiohttp import web
@@ -37,17 +36,14 @@ from server.actions import Actions, Visitor, as_request_error
 from server.admin import Admin
 from server.auth import Login
 from server.health import Health
-from server.join_code import join_code
 from server.log import Log
 from server.metrics import CONTENT_TYPE, Metrics
 from server.origins import OriginPolicy
+from server.pages import PARTS, page_routes
 
 T = TypeVar("T", bound=Wire)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-PAGES: Final = Path(__file__).parent.parent / "web"
-#: The JavaScript client, for the pages and for everybody else's.
-CLIENT: Final = Path(__file__).parent.parent / "client" / "js"
 _JSON: Final = "application/json"
 #: For requests that are being answered when the server stops. aiohttp waits this long up to three times.
 _SHUTDOWN_SECONDS: Final = 2.0
@@ -141,18 +137,7 @@ class HttpEdge:
         }
         serve |= {route.operation: self._for_operators(route) for route in ROUTES if route.who == "admin"}
         app.add_routes([web.route(route.method, route.path, serve[route.operation]) for route in ROUTES])
-        app.add_routes(
-            [
-                web.get("/ws", self._not_a_socket),
-                web.get("/", self._page("index.html")),
-                web.get("/play", self._page("play.html")),
-                web.get("/leaderboard", self._page("leaderboard.html")),
-                web.get("/admin", self._page("admin.html")),
-                web.get("/qr.svg", self._join_code),
-                web.static("/static", PAGES),
-                web.static("/client", CLIENT),
-            ]
-        )
+        app.add_routes([web.get("/ws", self._not_a_socket), *page_routes()])
         return app
 
     # Accounts
@@ -307,16 +292,6 @@ class HttpEdge:
 
         return serve
 
-    async def _join_code(self, request: web.Request) -> web.Response:
-        code = join_code(request.query.get("url", ""), request.headers.get("Host"))
-        return web.Response(body=code, content_type="image/svg+xml", headers={"Cache-Control": "max-age=3600"})
-
-    def _page(self, name: str) -> Handler:
-        async def serve(_request: web.Request) -> web.StreamResponse:
-            return web.FileResponse(PAGES / name, headers={"Cache-Control": "no-cache"})
-
-        return serve
-
     # Around every request
 
     async def _visitor(self, request: web.Request) -> Visitor:
@@ -359,8 +334,7 @@ class HttpEdge:
         except Exception as error:
             response = _error(as_request_error(error, self._log))
         response.headers.update(_SECURITY_HEADERS)
-        if request.path.startswith(("/static/", "/client/")):
-            # Asked for again each time (304 when it is the same): modules of two releases do not fit together.
+        if request.path.startswith(PARTS):
             response.headers["Cache-Control"] = "no-cache"
         origin = request.headers.get("Origin")
         response.headers["Vary"] = "Origin"

@@ -51,7 +51,7 @@ HOMES: Mapping[str, frozenset[str]] = {
     # the game's sockets, and the door that accepts their handshake; clients speak to them, the kit plays them
     "websockets": frozenset({"server.socket", "server.door", "client", "conformance", "bench"}),
     # the routes, and the judge of drawings that is reached over HTTP
-    "aiohttp": frozenset({"server.http", "server.deepai", "bench"}),
+    "aiohttp": frozenset({"server.http", "server.pages", "server.deepai", "bench"}),
     "cv2": frozenset({"images"}),  # what drawings are compared by
     "PIL": frozenset({"images"}),  # pictures into pixels
     "numpy": frozenset({"images"}),

@@ -57,6 +57,35 @@ async def test_other_socket_of_the_player_sees_the_deal_and_gets_the_same_stage(
             assert await other.do("stage.deal") == stage
 
 
+async def test_answers_that_come_at_once_from_everywhere_count_once(server: Server) -> None:
+    async with server.client() as one, aiohttp.ClientSession(f"http://{server.netloc}") as http:
+        login = await one.register("everywhere")
+        headers = {"Authorization": f"Bearer {login['token']}"}
+        async with server.client(login["token"]) as other:
+            await one.do("session.start")
+            answer = await taps(one, 1)
+            await asyncio.sleep(2.5)
+
+            async def over_http() -> dict[str, Any]:
+                body = {"answer": answer}
+                async with http.post("/api/sessions/last/stage/answer", headers=headers, json=body) as said:
+                    found: dict[str, Any] = await said.json()
+                    return found
+
+            said = await asyncio.gather(
+                one.ask("stage.answer", answer=answer),
+                other.ask("stage.answer", answer=answer),
+                over_http(),
+                over_http(),
+            )
+            outcomes = [reply.get("data", reply) for reply in said]
+            (counted,) = [outcome for outcome in outcomes if "verdict" in outcome]
+            assert {outcome["code"] for outcome in outcomes if outcome is not counted} == {"not_dealt"}
+            last = await one.do("session.last")
+            assert (last["sessionStage"], last["sessionTotalScore"]) == (1, counted["stageScore"])
+            assert last["sessionVersion"] == 3  # start, deal, complete
+
+
 async def test_stages_are_played_over_http_too(server: Server) -> None:
     async with server.client() as client, aiohttp.ClientSession(f"http://{server.netloc}") as http:
         login = await client.register("by-hand")
