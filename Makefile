@@ -26,7 +26,7 @@ setup-dev: .venv/ready-dev node_modules/ready ## install what tests and checks n
 # Every stage runs, whatever failed before it; what was not run is said last, when nothing can scroll it away.
 test: .venv/ready-dev node_modules/ready chromium ## run every test; one alone: make test ARGS="-k name" (pytest's flags)
 	@PATH="$(CURDIR)/.venv/bin:$$PATH"; NOT_RUN_REPORT=$$(mktemp); export PATH NOT_RUN_REPORT; status=0; \
-	python -m pytest -n 2 --dist loadfile $(ARGS) || status=1; \
+	python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS) || status=1; \
 	node --test --test-reporter=spec --test-reporter-destination=stdout \
 	    --test-reporter=./tests/not_run.mjs --test-reporter-destination=stdout 'tests/**/*.test.mjs' || status=1; \
 	if [ -s "$$NOT_RUN_REPORT" ]; then \

@@ -48,6 +48,7 @@ async def test_spectator_is_welcomed(server: Server) -> None:
         "maxMessageBytes": 65536,
         "maxPlayerMessageBytes": 4 * 2**20,
         "maxStageScore": 1_000_000,
+        "scoring": "reported",
         "stages": 3,
         "boardHz": 10,
         "idleSeconds": 15,

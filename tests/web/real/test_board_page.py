@@ -3,39 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, async_playwright, expect
+from playwright.async_api import Browser, expect
 
 from tests.server_process import ServerProcess, player
-from tests.stores import Stores
-from tests.web.watched import ARGUMENTS, PHONE, WALL, Watched
-
-
-@pytest.fixture
-async def browser(chromium: str) -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
-        yield browser
-        await browser.close()
-
-
-@pytest.fixture
-async def settings(database_url: str, stores: Stores, tmp_path: Path) -> dict[str, str]:
-    return {
-        "DATABASE_URL": database_url,
-        "REDIS_URL": stores.redis_url,
-        "BRAINGAME_DATA_DIR": str(tmp_path),
-    }
-
-
-@pytest.fixture
-async def server(settings: dict[str, str]) -> AsyncIterator[ServerProcess]:
-    async with await ServerProcess.start(**settings) as server:
-        yield server
+from tests.web.watched import PHONE, WALL, Watched
 
 
 async def _open(browser: Browser, server: ServerProcess, path: str, **options: Any) -> Watched:

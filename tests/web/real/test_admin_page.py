@@ -5,37 +5,18 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, Page, expect
 
 from protocol.errors import CloseCode
 from tests.server.clients import client_to
 from tests.server_process import ROOT, ServerProcess, player, spectator
-from tests.stores import Stores
 from tests.web.axe import expect_accessible
-from tests.web.watched import ARGUMENTS, LAPTOP, PHONE, WALL, Watched
+from tests.web.watched import LAPTOP, PHONE, WALL, Watched
 
 PASSWORD = "correct horse"
-
-
-@pytest.fixture
-async def browser(chromium: str) -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
-        yield browser
-        await browser.close()
-
-
-@pytest.fixture
-async def settings(database_url: str, stores: Stores, tmp_path: Path) -> dict[str, str]:
-    return {
-        "DATABASE_URL": database_url,
-        "REDIS_URL": stores.redis_url,
-        "BRAINGAME_DATA_DIR": str(tmp_path),
-    }
 
 
 @pytest.fixture

@@ -1,46 +1,16 @@
-"""Whole games through the page, in Chromium, on real servers: also with the network cut and the server restarted."""
+"""Whole games through the page, in Chromium, on real servers."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import aiohttp
-import pytest
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, Page, expect
 
-from tests.server.gate import Gate
 from tests.server_process import ServerProcess, player
-from tests.stores import Stores
 from tests.web.axe import expect_accessible
 from tests.web.page_player import PASSWORD, PagePlayer
-from tests.web.watched import ARGUMENTS, LAPTOP, PHONE, WALL, Watched
-
-OFFLINE = "No connection. What you do is kept, and the clock goes on."
-
-
-@pytest.fixture
-async def browser(chromium: str) -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
-        yield browser
-        await browser.close()
-
-
-@pytest.fixture
-async def settings(database_url: str, stores: Stores, tmp_path: Path) -> dict[str, str]:
-    return {
-        "DATABASE_URL": database_url,
-        "REDIS_URL": stores.redis_url,
-        "BRAINGAME_DATA_DIR": str(tmp_path),
-    }
-
-
-@pytest.fixture
-async def server(settings: dict[str, str]) -> AsyncIterator[ServerProcess]:
-    async with await ServerProcess.start(**settings) as server:
-        yield server
+from tests.web.watched import LAPTOP, PHONE, WALL, Watched
 
 
 async def nothing_sticks_out(page: Page) -> None:
@@ -142,84 +112,6 @@ async def test_player_sees_the_own_place_move_while_playing(browser: Browser, se
         await expect(ada.page.locator(".hud .place")).to_have_text("#2")
         await eve.play(20_000, 1, 1)
         await expect(ada.page.locator(".hud .place")).to_have_text("#3")
-    has_no_complaints(ada.watched)
-
-
-async def test_connection_is_cut_in_the_middle_of_a_stage(browser: Browser, server: ServerProcess) -> None:
-    async with Gate(server.origin) as gate:
-        ada = await PagePlayer.open(browser, gate.url.rstrip("/"), viewport=PHONE)
-        await ada.register()
-        await ada.skip(server.origin)
-        await ada.begin()
-        await ada.type_results(3)
-        await gate.shut()
-        await expect(ada.page.locator("#banner")).to_have_text(OFFLINE)
-        await expect_accessible(ada.page)
-        await ada.type_results(3)  # the game goes on
-        await ada.page.clock.fast_forward(60_000)
-        await ada.sees("sending")
-        await gate.open()
-        await ada.page.clock.fast_forward(15_000)  # the pause before the next try is over
-        await ada.sees("outcome")
-        await expect(ada.page.locator("main")).to_contain_text("6 right, 0 wrong or skipped.")
-        await expect(ada.page.locator(".overline")).to_have_text("Sums")
-        assert await ada.number(".earned") == 3 * 20 + 3 * 25
-        has_no_complaints(ada.watched)
-
-
-async def test_page_is_reloaded_in_the_middle_of_a_stage(browser: Browser, server: ServerProcess) -> None:
-    ada = await PagePlayer.open(browser, server.origin, viewport=PHONE)
-    await ada.register()
-    await ada.begin()
-    await ada.tap_round(0)
-    await ada.page.reload()
-    await ada.sees("stage")  # at once, without asking
-    assert ada.stages[0] == ada.stages[-1]
-    assert len(ada.stages) > 1
-    await ada.tap_round(1)  # the first round was kept
-    await ada.tap_round(2, right=False)
-    await ada.sees("outcome")
-    await expect(ada.page.locator("main")).to_contain_text("You repeated 4 tiles in a row.")
-    has_no_complaints(ada.watched)
-
-
-async def test_server_is_restarted_in_the_middle_of_a_stage(browser: Browser, settings: dict[str, str]) -> None:
-    server = await ServerProcess.start(**settings)
-    ada = await PagePlayer.open(browser, server.origin, viewport=LAPTOP)
-    await ada.register()
-    for _ in range(2):
-        await ada.skip(server.origin)
-    await ada.begin()
-    await ada.draw()
-    assert await server.stop() == 0
-    async with await ServerProcess.start(**settings | {"BRAINGAME_PORT": str(server.port)}) as again:
-        await ada.page.clock.fast_forward(5000)
-        await ada.page.click("text=Clear")
-        await ada.play_drawing()
-        await expect(ada.page.locator("h1")).to_have_text("All games passed")
-        assert (await standing(again))["1"]["totalScore"] == await ada.number(".total dd")
-    has_no_complaints(ada.watched)
-
-
-async def test_who_comes_back_another_day_finds_the_session_and_can_give_it_up(
-    browser: Browser, server: ServerProcess
-) -> None:
-    ada = await PagePlayer.open(browser, server.origin, viewport=PHONE)
-    await ada.register()
-    await ada.skip(server.origin, 320)
-    points = 320
-    later = await ada.page.context.new_page()
-    await later.goto(f"{server.origin}/play")
-    await expect(later.locator("h1")).to_have_text("Your game is not over")
-    await expect(later.locator("main")).to_contain_text(f"You are at game 2 of 3, with {points} points so far.")
-    await expect_accessible(later)
-    await later.click("text=Give up")
-    await expect_accessible(later)
-    await later.click("dialog >> text=Give up")
-    await expect(later.locator("h1")).to_have_text("Given up")
-    # The other tab hears of it.
-    await expect(ada.page.locator("h1")).to_have_text("Given up")
-    assert await standing(server) == {}
     has_no_complaints(ada.watched)
 
 

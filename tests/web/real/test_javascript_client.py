@@ -12,7 +12,6 @@ import pytest
 from playwright.async_api import async_playwright
 
 from tests.server_process import PATIENCE, ROOT, ServerProcess, player
-from tests.stores import Stores
 from tests.web.watched import ARGUMENTS, Watched
 
 EXAMPLES = ROOT / "client/js/examples"
@@ -25,15 +24,6 @@ def node() -> str:
     if found is None:
         pytest.skip("NOT RUN: Node is not here; make setup-dev installs it")
     return found
-
-
-@pytest.fixture
-def settings(database_url: str, stores: Stores, tmp_path: Path) -> dict[str, str]:
-    return {
-        "DATABASE_URL": database_url,
-        "REDIS_URL": stores.redis_url,
-        "BRAINGAME_DATA_DIR": str(tmp_path),
-    }
 
 
 class Script:
