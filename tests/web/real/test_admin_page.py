@@ -101,6 +101,7 @@ async def test_operator_takes_a_cheater_off_every_screen_and_back(browser: Brows
         steps = page.locator("tbody tr")
         await expect(steps).to_have_count(4)
         await expect(steps.nth(1)).to_contain_text("999,999")
+        await expect(steps.nth(1)).to_contain_text("Complete, game 1")
         await expect(steps.nth(1)).to_contain_text("Client")
         await look_over(page)
         await page.go_back()

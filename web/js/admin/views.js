@@ -105,11 +105,13 @@ export class Views {
       [words.time, words.after, words.step, words.score, words.total, words.scoredBy],
       steps.map((step, at) => {
         const before = steps[at - 1];
+        // The log holds the state after each step: what was completed is the game that was played before.
+        const stage = step.action === "complete" && before !== undefined ? before.stage : step.stage;
         const seconds = before === undefined ? null : (Date.parse(step.at) - Date.parse(before.at)) / 1000;
         return [
           this.time(step.at),
           seconds === null ? "–" : words.seconds(this.#numbers.format(Math.round(seconds * 10) / 10)),
-          `${words.actions[step.action] ?? step.action}, ${words.stage.toLowerCase()} ${step.stage + 1}`,
+          `${words.actions[step.action] ?? step.action}, ${words.stage.toLowerCase()} ${stage + 1}`,
           step.score === null ? "–" : this.#numbers.format(step.score),
           this.#numbers.format(step.totalScore),
           this.#source(step),
