@@ -37,6 +37,8 @@ class Follower:
         self._changed = asyncio.Event()
         self._round = 0
         self._asking = False
+        #: The server cannot tell whether its own state is the newest.
+        self._stale = False
         self._error: BaseException | None = None
         self._closed = False
 
@@ -115,6 +117,10 @@ class Follower:
             self._replace(data)
         elif kind == "leaderboard.delta" and self.state is not None:
             self._hold(apply_delta(self.state, data, self.limit))
+        elif kind == "leaderboard.stale" and self.state is not None:
+            self._stale = data["stale"]
+            self.live = not self._stale
+            self._tell()
 
     def lose(self) -> None:
         """The connection is gone; what is held may not be what the server has."""
@@ -127,6 +133,7 @@ class Follower:
         state = from_leaderboard(data, self.state)
         if state is None:
             self.state = None  # not offered again, or the answer would be the same
+        self._stale = data.get("stale", False)
         self._hold(state)
 
     def _hold(self, state: BoardState | None) -> None:
@@ -135,7 +142,7 @@ class Follower:
             self._asking = True  # what comes before it is asked is for a state that is gone, too
             self._spawn(self.subscribe())
             return
-        self.live = True
+        self.live = not self._stale
         self.state = state
         self._tell()
 

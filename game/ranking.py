@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
-from typing import Final
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 from game.session import MAX_DIFFICULTY, Session, Status
 
@@ -92,15 +93,16 @@ def ladders_of(session: Session) -> tuple[str, ...]:
     not count."""
     if not session.counts or session.ended_at is None:
         return ()
-    return tuple(
-        Board(period, difficulty).ladder(session.ended_at)
-        for period in Period
-        for difficulty in (None, session.difficulty)
-    )
+    return _ladders(session.difficulty, session.ended_at.astimezone(UTC).date())
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+@lru_cache(maxsize=64)
+def _ladders(difficulty: int, day: date) -> tuple[str, ...]:
+    noon = datetime.combine(day, time(12), UTC)
+    return tuple(Board(period, which).ladder(noon) for period in Period for which in (None, difficulty))
+
+
+class Entry(NamedTuple):
     """A player's best attempt on one ladder. `number` is the player's registration number."""
 
     number: int
@@ -144,3 +146,15 @@ def prevailing(left: Entry | Removal, right: Entry | Removal) -> Entry | Removal
     if isinstance(left, Removal):
         return left
     return right if isinstance(right, Removal) else better(left, right)
+
+
+def lies_between(before: Entry | Removal | None, held: Entry | Removal | None, after: Entry | Removal | None) -> bool:
+    """Whether what a copy holds of a player can be right, if the truth was `before` and is `after` the look at it.
+
+    Entries only improve, from none at all (None) on, so the copy may hold either or what lies between them.
+    """
+    if held in (before, after):
+        return True
+    if not isinstance(held, Entry) or isinstance(before, Removal) or not isinstance(after, Entry):
+        return False
+    return better(held, after) == after and (before is None or better(before, held) == held)

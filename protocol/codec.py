@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import ErrorDetails, from_json
+from pydantic_core import ErrorDetails, from_json, to_json
 
+from game.session import Session
 from protocol.client_messages import CLIENT_TYPES, ClientMessage
 from protocol.errors import ErrorCode, FieldProblem, RequestError
-from protocol.fields import RequestId, Wire
+from protocol.fields import RequestId, Wire, format_timestamp
 from protocol.server_messages import Error, ErrorData, ServerMessage, ServerMessageBase
 
 _CLIENT: Final[TypeAdapter[ClientMessage]] = TypeAdapter(ClientMessage)
+_read: Final = _CLIENT.validator.validate_json
 _SERVER: Final[TypeAdapter[ServerMessage]] = TypeAdapter(ServerMessage)
 _ID: Final[TypeAdapter[RequestId]] = TypeAdapter(RequestId)
 
@@ -36,7 +38,7 @@ class UndecodableError(Exception):
 def decode(text: bytes | bytearray | memoryview) -> ClientMessage:
     """One frame's text (UTF-8) as a message; raises UndecodableError with `malformed`, `unknown_type` or `invalid`."""
     try:
-        return _CLIENT.validate_json(bytes(text), by_alias=True, by_name=False)
+        return _read(bytes(text), by_alias=True, by_name=False)  # type: ignore[no-any-return]
     except ValidationError as error:
         # Everything that costs more is left to the unusual case.
         raise _explain(bytes(text), error) from None
@@ -65,6 +67,19 @@ def decode_server_message(text: str | bytes) -> ServerMessage:
 def encode(message: ServerMessageBase) -> bytes:
     """A message as the text of a frame, UTF-8."""
     return encode_data(message)
+
+
+def encode_session(re: str | int | None, session: Session, version: int) -> bytes:
+    """`encode(SessionMessage(re=re, data=SessionData.of(…)))` of a state with a session, in a tenth of the time: this
+    is the reply to nearly every message of those who play."""
+    echo = "" if re is None else f'"re":{re},' if isinstance(re, int) else f'"re":{to_json(re).decode()},'
+    return (
+        f'{{{echo}"type":"session","data":{{'
+        f'"sessionId":"{session.session_id}","sessionStatus":{session.status:d},"sessionStage":{session.stage},'
+        f'"sessionTotalScore":{session.total_score},"sessionDifficulty":{session.difficulty},'
+        f'"sessionStageCount":{session.stage_count},'
+        f'"sessionStartedAt":"{format_timestamp(session.started_at)}","sessionVersion":{version}}}}}'
+    ).encode()
 
 
 def encode_data(data: Wire) -> bytes:

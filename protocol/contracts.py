@@ -23,7 +23,7 @@ from protocol.replies import EXCHANGES, PUSHES
 from protocol.server_messages import SERVER_MODELS, ServerMessage
 
 #: Semantic version of the contract: a new message or optional field counts up the second number.
-CONTRACT_VERSION: Final = "1.2.0"
+CONTRACT_VERSION: Final = "1.3.0"
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 _ABOUT: Final = (
     "Real-time game sessions and live leaderboards. A client ignores fields and push types that it does not know. "

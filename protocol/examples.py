@@ -97,7 +97,7 @@ _LIMITS: Final[Json] = {
 }
 _WELCOME: Final[Json] = {
     "protocol": 1,
-    "server": "braingame/0.3.0",
+    "server": "braingame/0.4.0",
     "connectionId": "3b7c1d9e-54c1-4d1c-9a55-0c2f3f9e1a20",
     "role": "spectator",
     "user": None,
@@ -162,6 +162,7 @@ _ANSWERS: Final[dict[str, list[tuple[bool, Json]]]] = {
         ),
         (True, {**_BOARD, "version": 41, "total": 2, "entries": None}),
         (False, {**_BOARD, "epoch": "02d4435a9f1c0a7b", "version": 1, "total": 0, "entries": []}),
+        (True, {**_BOARD, "version": 41, "total": 1, "entries": [{"position": 1, **_ADA}], "stale": True}),
     ],
     "leaderboard.delta": [
         (False, {**_BOARD, "from": 41, "version": 43, "total": 3, "upserts": [_ADA], "removals": [3]})
@@ -169,6 +170,10 @@ _ANSWERS: Final[dict[str, list[tuple[bool, Json]]]] = {
     "leaderboard.place": [
         (False, {**_BOARD, "version": 43, "total": 3, "position": 1}),
         (False, {**_BOARD, "version": 1, "total": 0, "position": None}),
+    ],
+    "leaderboard.stale": [
+        (False, {"board": _BOARD["board"], "stale": True}),
+        (False, {"board": _BOARD["board"], "stale": False}),
     ],
     "images.distance": [(True, {"distance": 12})],
     "pong": [(True, {"serverTime": "2026-11-23T13:20:46.123Z"})],

@@ -11,7 +11,7 @@ from protocol.errors import ErrorCode, RequestError
 from protocol.fields import Timestamp, Wire, is_none
 from protocol.server_messages import FieldData, SessionData
 
-StoreName = Literal["postgresql", "redis"]
+PartName = Literal["postgresql", "redis", "delivery"]
 
 
 class TokensData(Wire):
@@ -33,10 +33,11 @@ class BoardRowData(Wire):
 
 
 class HealthData(Wire):
-    """GET /healthz and /readyz. `down` names the stores that do not answer."""
+    """GET /healthz and /readyz. `down` names the stores that do not answer, or `delivery` when changes do not reach
+    sockets."""
 
     status: Literal["live", "ready", "not ready"]
-    down: list[StoreName] | None = Field(default=None, exclude_if=is_none)
+    down: list[PartName] | None = Field(default=None, exclude_if=is_none)
 
 
 class ErrorPayload(Wire):

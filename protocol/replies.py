@@ -12,6 +12,7 @@ from protocol.server_messages import (
     Leaderboard,
     LeaderboardDelta,
     LeaderboardPlace,
+    LeaderboardStale,
     Logins,
     Ok,
     Pong,
@@ -64,6 +65,7 @@ PUSHES: Final[tuple[type[ServerMessageBase], ...]] = (
     Leaderboard,
     LeaderboardDelta,
     LeaderboardPlace,
+    LeaderboardStale,
     AuthExpiring,
     ServerDraining,
 )

@@ -213,6 +213,8 @@ class LeaderboardData(Wire):
     total: int
     """Entries of the whole board."""
     entries: list[RankedEntryData] | None
+    stale: Literal[True] | None = Field(default=None, exclude_if=is_none)
+    """Only while the server cannot tell whether this is the newest state, because a store does not answer."""
 
 
 class LeaderboardDeltaData(Wire):
@@ -237,6 +239,14 @@ class LeaderboardPlaceData(Wire):
     version: int
     total: int
     position: int | None
+
+
+class LeaderboardStaleData(Wire):
+    """Whether a followed board may lack what was achieved meanwhile, because a store does not answer. When it is so no
+    more, what was missing has been sent before."""
+
+    board: str
+    stale: bool
 
 
 class DistanceData(Wire):
@@ -372,6 +382,13 @@ class LeaderboardPlace(ServerMessageBase):
     data: LeaderboardPlaceData
 
 
+class LeaderboardStale(ServerMessageBase):
+    """Push: a followed board may be out of date from now on, or is up to date again."""
+
+    type: Literal["leaderboard.stale"] = "leaderboard.stale"
+    data: LeaderboardStaleData
+
+
 class ImagesDistance(ServerMessageBase):
     """Reply: how unlike two drawings are."""
 
@@ -418,6 +435,7 @@ ServerMessage = Annotated[
     | Leaderboard
     | LeaderboardDelta
     | LeaderboardPlace
+    | LeaderboardStale
     | ImagesDistance
     | Pong
     | AuthExpiring

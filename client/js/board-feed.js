@@ -23,6 +23,8 @@ export class BoardFeed extends EventTarget {
   #round = 0;
   /** While a subscription is on its way, deltas are for a state that is gone. */
   #asking = false;
+  /** The server cannot tell whether its own state is the newest. */
+  #isDoubted = false;
   /** The place was told on a connection that is gone. */
   #isPlaceOld = false;
   /** @type {any} */
@@ -92,7 +94,7 @@ export class BoardFeed extends EventTarget {
       const message = await this.#socket.request("leaderboard.subscribe", /** @type {any} */ (wish));
       if (round === this.#round) {
         this.#asking = false;
-        this.#hold(fromLeaderboard(message, this.state));
+        this.#replace(message);
       }
     } catch (error) {
       // A lost connection is not dealt with here: `down` says so, and `up` follows.
@@ -125,7 +127,10 @@ export class BoardFeed extends EventTarget {
     } else if (this.#asking) {
       return;
     } else if (type === "leaderboard") {
-      this.#hold(fromLeaderboard(data, this.state));
+      this.#replace(data);
+    } else if (type === "leaderboard.stale" && this.state !== null) {
+      this.#isDoubted = data.stale;
+      this.#show();
     } else if (type === "leaderboard.delta" && this.state !== null) {
       const next = applyDelta(this.state, data, this.#limit);
       if (next === null) {
@@ -136,17 +141,31 @@ export class BoardFeed extends EventTarget {
     }
   }
 
+  /** @param {any} message the data of a `leaderboard` */
+  #replace(message) {
+    this.#isDoubted = message.stale === true;
+    this.#hold(fromLeaderboard(message, this.state));
+  }
+
+  /** What is held is what the server has, or may not be the newest any more. */
+  #show() {
+    this.live = !this.#isDoubted;
+    this.dispatchEvent(new Event("state"));
+    if (this.#isDoubted) {
+      this.dispatchEvent(new Event("stale"));
+    }
+  }
+
   /** @param {BoardState | null} next */
   #hold(next) {
     const held = this.state;
     this.state = next;
     if (next !== null) {
-      this.live = true;
       if (this.#isPlaceOld && this.place?.epoch !== next.epoch) {
         // Who has no entry on the board of the new day is not told so on a new connection.
         this.forgetPlace();
       }
-      this.dispatchEvent(new Event("state"));
+      this.#show();
     } else if (held === null) {
       this.#retry = this.#world.setTimeout(() => this.#subscribe(), RETRY_MS);
     } else {

@@ -44,6 +44,7 @@ export type ServerMessage =
   | Leaderboard
   | LeaderboardDelta
   | LeaderboardPlace
+  | LeaderboardStale
   | ImagesDistance
   | Pong
   | AuthExpiring
@@ -629,6 +630,10 @@ export interface LeaderboardData {
    */
   total: number;
   entries: RankedEntryData[] | null;
+  /**
+   * Only while the server cannot tell whether this is the newest state, because a store does not answer.
+   */
+  stale?: true;
 }
 /**
  * One row of a board; `position` counts from 1.
@@ -688,6 +693,21 @@ export interface LeaderboardPlaceData {
   version: number;
   total: number;
   position: number | null;
+}
+/**
+ * Push: a followed board may be out of date from now on, or is up to date again.
+ */
+export interface LeaderboardStale {
+  re?: string | number;
+  type: "leaderboard.stale";
+  data: LeaderboardStaleData;
+}
+/**
+ * Whether a followed board may lack what was achieved meanwhile, because a store does not answer. When it is so no more, what was missing has been sent before.
+ */
+export interface LeaderboardStaleData {
+  board: string;
+  stale: boolean;
 }
 /**
  * Reply: how unlike two drawings are.

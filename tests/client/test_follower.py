@@ -124,6 +124,35 @@ async def test_store_that_is_away_is_asked_again() -> None:
         await shown(game.follow("daily"), (1, 5))
 
 
+async def test_board_that_the_server_doubts_is_not_live_until_it_does_no_more() -> None:
+    async def serve(talk: Talk) -> None:
+        await talk.answer(await talk.next("leaderboard.subscribe"), "leaderboard", board(1, entry(1, 5)))
+        await talk.push("leaderboard.stale", board="daily", stale=True)
+        await talk.push("leaderboard.delta", **delta(1, 2, entry(2, 9)))  # it may still say what it knows
+        await talk.answer(await talk.next("ping"), "pong", {"serverTime": "now"})
+        question = await talk.next("ping")
+        await talk.push("leaderboard.stale", board="daily", stale=False)
+        await talk.answer(question, "pong", {"serverTime": "now"})
+
+    async def comes_stale(talk: Talk) -> None:
+        await talk.answer(await talk.next("leaderboard.subscribe"), "leaderboard", board(1, entry(1, 5), stale=True))
+        await talk.answer(await talk.next("ping"), "pong", {"serverTime": "now"})
+        question = await talk.next("ping")
+        await talk.push("leaderboard", **board(1, entry(1, 6), epoch="f"))
+        await talk.answer(question, "pong", {"serverTime": "now"})
+
+    for script, before, after in ((serve, 2, 2), (comes_stale, 1, 1)):
+        async with scripted(script) as server, connect(server.url, sleep=quickly) as game:
+            follower = game.follow("daily")
+            async with asyncio.timeout(DEADLINE):
+                while follower.state is None:
+                    await follower.changed()
+            await game.ping()
+            assert (follower.live, follower.state.version) == (False, before)
+            await game.ping()
+            assert (follower.live, follower.state.version) == (True, after)
+
+
 async def test_board_that_there_is_not_is_said_to_who_waits() -> None:
     async def serve(talk: Talk) -> None:
         await talk.refuse(await talk.next("leaderboard.subscribe"), "unknown_board")

@@ -6,7 +6,6 @@ import functools
 import itertools
 import random
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
 from uuid import UUID
 
@@ -20,12 +19,14 @@ from game.ranking import (
     Board,
     Entry,
     Period,
+    Removal,
     UnknownBoard,
     better,
     board_named,
     entry_of,
     has_period,
     ladders_of,
+    lies_between,
     order,
     period_end,
     period_start,
@@ -338,9 +339,9 @@ def test_session_in_progress_counts_for_no_ladder() -> None:
 
 def test_session_over_midnight_counts_for_the_period_it_ended_in() -> None:
     midnight = datetime(2026, 11, 23, tzinfo=UTC)
-    late = replace(session(Status.FINISHED), started_at=midnight - TICK, ended_at=midnight)
+    late = session(Status.FINISHED)._replace(started_at=midnight - TICK, ended_at=midnight)
     assert {"daily@2026-11-23", "weekly@2026-11-23"} < set(ladders_of(late))
-    in_time = replace(late, ended_at=midnight - TICK)
+    in_time = late._replace(ended_at=midnight - TICK)
     assert {"daily@2026-11-22", "weekly@2026-11-16"} < set(ladders_of(in_time))
 
 
@@ -362,3 +363,37 @@ def test_entry_is_what_the_session_reached_when_it_ended(status: Status, passed:
 def test_session_that_does_not_count_has_no_entry(status: Status) -> None:
     with pytest.raises(ValueError, match="does not count"):
         entry_of(12, session(status))
+
+
+@thorough
+@given(st.lists(attempts, min_size=1, max_size=6), st.data())
+def test_copy_may_hold_whatever_the_truth_was_meanwhile(played: list[Entry], data: st.DataObject) -> None:
+    truths: list[Entry | None] = [None]
+    for attempt in played:
+        truths.append(attempt if truths[-1] is None else better(truths[-1], attempt))
+    first = data.draw(st.integers(0, len(truths) - 1))
+    last = data.draw(st.integers(first, len(truths) - 1))
+    held = data.draw(st.integers(0, len(truths) - 1))
+    before, after = truths[first], truths[last]
+    right = first <= held <= last or truths[held] in (before, after)
+    assert lies_between(before, truths[held], after) is right
+
+
+@pytest.mark.parametrize(
+    ("before", "held", "after", "right"),
+    [
+        (None, None, None, True),
+        (None, Removal(1), None, False),
+        (entry(1, 0), None, entry(1, 0), False),
+        (None, entry(1, 0), None, False),
+        (entry(1, 0), Removal(1), Removal(1), True),
+        (Removal(1), entry(1, 0), Removal(1), False),
+        (Removal(1), entry(1, 5), entry(1, 0), False),
+        (Removal(1), entry(1, 0), entry(1, 0), True),
+        (entry(1, 0), Removal(1), entry(1, 0), False),
+    ],
+)
+def test_copy_that_holds_what_never_was_is_wrong(
+    before: Entry | Removal | None, held: Entry | Removal | None, after: Entry | Removal | None, right: bool
+) -> None:
+    assert lies_between(before, held, after) is right

@@ -57,7 +57,7 @@ def change(ladder: Ladder, happens: dict[int, int]) -> Ladder:
                 del after[number]
             case 1 if held is not None:
                 score = held.entry.total_score + 1 + variant % 3
-                after[number] = replace(held, entry=replace(held.entry, total_score=score))
+                after[number] = replace(held, entry=held.entry._replace(total_score=score))
             case 2 if held is not None:
                 after[number] = replace(held, username=f"{held.username}!")
             case _:

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from game.ranking import Entry
 from game.session import NEVER_PLAYED, PlayerState, Session, Status, Verdict
 from game.standings import Row
-from protocol.codec import decode_server_message, encode
+from protocol.codec import decode_server_message, encode, encode_session
 from protocol.errors import ErrorCode, FieldProblem, RequestError
 from protocol.server_messages import (
     NO_SESSION,
@@ -36,6 +36,8 @@ from protocol.server_messages import (
     LeaderboardDeltaData,
     LeaderboardPlace,
     LeaderboardPlaceData,
+    LeaderboardStale,
+    LeaderboardStaleData,
     LimitsData,
     Logins,
     LoginsData,
@@ -158,6 +160,20 @@ MESSAGES: dict[str, tuple[ServerMessage, Json]] = {
         {
             "type": "leaderboard.place",
             "data": {"board": "daily", "epoch": "e", "version": 3, "total": 9, "position": None},
+        },
+    ),
+    "leaderboard.stale": (
+        LeaderboardStale(data=LeaderboardStaleData(board="daily", stale=False)),
+        {"type": "leaderboard.stale", "data": {"board": "daily", "stale": False}},
+    ),
+    "leaderboard, stale": (
+        Leaderboard(
+            re="c7", data=LeaderboardData(board="daily", epoch="e", version=3, total=0, entries=[], stale=True)
+        ),
+        {
+            "type": "leaderboard",
+            "re": "c7",
+            "data": {"board": "daily", "epoch": "e", "version": 3, "total": 0, "entries": [], "stale": True},
         },
     ),
     "images.distance": (
@@ -388,6 +404,7 @@ def test_examples_show_every_type_the_server_sends() -> None:
     assert types == {
         *("welcome", "authenticated", "ok", "user", "session", "leaderboard", "leaderboard.delta", "pong"),
         *("auth.expiring", "server.draining", "error", "logins", "leaderboard.place", "images.distance", "stage"),
+        "leaderboard.stale",
     }
     assert all(issubclass(model, ServerMessageBase) for model in models)
 
@@ -457,6 +474,8 @@ def test_any_session_arrives_as_it_was_sent(re: str | int | None, sent: PlayerSt
     assert data["sessionId"] == str(sent.session.session_id)
     assert data["sessionTotalScore"] == sent.session.total_score
     assert data["sessionVersion"] == sent.version
+    if not replayed:
+        assert encode_session(re, sent.session, sent.version) == encode(message)
 
 
 @thorough
@@ -525,7 +544,7 @@ def test_any_error_arrives_as_it_was_sent(
 @given(rows, st.integers(1, 999))
 def test_time_is_cut_to_milliseconds_and_never_rounded_up(row: Row, microseconds: int) -> None:
     late = replace(
-        row, entry=replace(row.entry, achieved_at=row.entry.achieved_at + timedelta(microseconds=microseconds))
+        row, entry=row.entry._replace(achieved_at=row.entry.achieved_at + timedelta(microseconds=microseconds))
     )
     assert json.loads(EntryData.of(late).model_dump_json()) == json.loads(EntryData.of(row).model_dump_json())
 

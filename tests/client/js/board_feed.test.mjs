@@ -226,3 +226,19 @@ test("pushes that are not known change nothing", () => {
   socket.push("party");
   assert.deepEqual(happened, ["state"]);
 });
+
+test("a board that the server doubts is not live until it does no more", async () => {
+  socket.push("leaderboard.stale", { board: "weekly", stale: true });
+  assert.equal(feed.live, true);
+  socket.push("leaderboard.stale", { board: "daily", stale: true });
+  assert.equal(feed.live, false);
+  socket.push("leaderboard.delta", delta(5, [4])); // it may still say what it knows
+  assert.equal(feed.live, false);
+  socket.push("leaderboard.stale", { board: "daily", stale: false });
+  assert.equal(feed.live, true);
+  socket.push("leaderboard", { ...whole(9, [8]), stale: true });
+  assert.equal(feed.live, false);
+  socket.push("leaderboard", { ...whole(1, [8]), epoch: "f" });
+  assert.equal(feed.live, true);
+  assert.deepEqual(happened, ["state", "state", "stale", "state", "stale", "state", "state", "stale", "state"]);
+});
