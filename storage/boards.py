@@ -14,39 +14,32 @@ somebody is taken off here and not there; that ladder has to be rebuilt. Both re
 that one was never built, or Redis was emptied; `rebuild` makes it from PostgreSQL, with a new epoch.
 `cursor` says up to where the changes in PostgreSQL are surely in here. It lives with the data it speaks of, so a Redis
 that has lost its last second, or a replica that has taken over behind its primary, has also the older cursor.
+
+On a cluster ladders are on several servers, of which one may be away: then the others' ladders go on.
 """
 
 from __future__ import annotations
 
-import hashlib
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Collection, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple, cast
-
-import redis.asyncio
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError
+from typing import Any, Final, NamedTuple
 
 from game.ranking import Entry, Removal
 from storage.postgres import StoreUnavailable
+from storage.redis_server import RedisServer, Request, Script
 
 PASSED_ALL_WEIGHT: Final = 2**40
 #: Scores have to stay below, or they would pass for having passed all games.
 MAX_TOTAL_SCORE: Final = PASSED_ALL_WEIGHT - 1
 #: In place of a member, for a player who was taken off the ladder.
-_TAKEN_OFF: Final = "-"
+TAKEN_OFF: Final = "-"
 _ACHIEVED_DIGITS: Final = 13
 _NUMBER_DIGITS: Final = 10
 _EPOCH_START: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
-#: Seconds for one exchange with Redis.
-PATIENCE_SECONDS: Final = 1.0
-_CONNECTIONS: Final = 16
 #: How long Redis keeps a ladder that has a period: the longest one, a week, and some days to look back. One that is
 #: asked for later is rebuilt.
 _KEEP_PERIOD: Final = timedelta(days=16)
@@ -55,10 +48,9 @@ _KEEP_UNFINISHED_REBUILD: Final = timedelta(minutes=10)
 # KEYS: meta, ranks, members. ARGV: epoch ('' for any), then number, score, member of each entry; member "-" takes the
 # player off. Answers false without a meta, or with another epoch than that, else {epoch, version, entries that have
 # changed, entries of players who are taken off}.
-_APPLY: Final = """
+_APPLY: Final = Script("""
 local epoch = redis.call('HGET', KEYS[1], 'epoch')
 if not epoch or (ARGV[1] ~= '' and ARGV[1] ~= epoch) then return false end
-local first = redis.call('EXISTS', KEYS[2]) == 0
 local better = 0
 local barred = 0
 for i = 2, #ARGV, 3 do
@@ -82,7 +74,9 @@ for i = 2, #ARGV, 3 do
     better = better + 1
   end
 end
-if first and better > 0 then
+-- A key that has come into being, with the first entry or the first who is taken off, or again after the last entry had
+-- gone, lives as long as meta.
+if redis.call('TTL', KEYS[2]) == -1 or redis.call('TTL', KEYS[3]) == -1 then
   local left = redis.call('TTL', KEYS[1])
   if left > 0 then
     redis.call('EXPIRE', KEYS[2], left)
@@ -96,11 +90,11 @@ else
   version = redis.call('HGET', KEYS[1], 'version')
 end
 return {epoch, tonumber(version), better, barred}
-"""
+""")
 
 # KEYS: meta, ranks, members, then the same three of what was prepared. ARGV: epoch that is replaced ('' for none),
 # new epoch, cursor, seconds to live (0: for ever). Answers 0 when somebody else has replaced it before.
-_SWAP: Final = """
+_SWAP: Final = Script("""
 if (redis.call('HGET', KEYS[1], 'epoch') or '') ~= ARGV[1] then
   redis.call('DEL', KEYS[5], KEYS[6])
   return 0
@@ -117,22 +111,22 @@ if ARGV[4] ~= '0' then
   for i = 1, 3 do redis.call('EXPIRE', KEYS[i], ARGV[4]) end
 end
 return 1
-"""
+""")
 
 # KEYS: meta, ranks, members. ARGV: cursor, epoch. Never back, never on a ladder that is not there, and never on one
 # that was rebuilt meanwhile: what was applied before is not in it.
-_ADVANCE: Final = """
+_ADVANCE: Final = Script("""
 local held = redis.call('HMGET', KEYS[1], 'cursor', 'epoch')
 if held[1] and held[2] == ARGV[2] and tonumber(held[1]) < tonumber(ARGV[1]) then
   redis.call('HSET', KEYS[1], 'cursor', ARGV[1])
 end
 return held[1]
-"""
+""")
 
 
 # KEYS: meta, ranks, members. ARGV: numbers. Answers false without a meta, else {epoch, version, total, then for each
 # number its place from 0, or -1}.
-_PLACES: Final = """
+_PLACES: Final = Script("""
 local held = redis.call('HMGET', KEYS[1], 'epoch', 'version')
 if not held[1] then return false end
 local answer = {held[1], tonumber(held[2]), redis.call('ZCARD', KEYS[2])}
@@ -141,11 +135,16 @@ for i, number in ipairs(ARGV) do
   answer[i + 3] = member and member ~= '-' and redis.call('ZRANK', KEYS[2], member) or -1
 end
 return answer
-"""
+""")
 
-_APPLY_SHA: Final = hashlib.sha1(_APPLY.encode(), usedforsecurity=False).hexdigest()
-_PLACES_SHA: Final = hashlib.sha1(_PLACES.encode(), usedforsecurity=False).hexdigest()
-_ADVANCE_SHA: Final = hashlib.sha1(_ADVANCE.encode(), usedforsecurity=False).hexdigest()
+# KEYS: meta, ranks, members. ARGV: first and last place. Answers false without a meta, else {epoch, version, total,
+# {member and score by turns}}.
+_READ: Final = Script("""
+local held = redis.call('HMGET', KEYS[1], 'epoch', 'version')
+if not held[1] then return false end
+local entries = redis.call('ZRANGE', KEYS[2], ARGV[1], ARGV[2], 'WITHSCORES')
+return {held[1], tonumber(held[2]), redis.call('ZCARD', KEYS[2]), entries}
+""")
 
 
 class LadderMissing(Exception):
@@ -180,7 +179,9 @@ class Cursor(NamedTuple):
     at: int
 
 
-class _Keys(NamedTuple):
+class LadderKeys(NamedTuple):
+    """The three keys of a ladder."""
+
     meta: str
     ranks: str
     members: str
@@ -208,99 +209,95 @@ def entry_from(member: str, score: float) -> Entry:
     )
 
 
-@contextmanager
-def _translated() -> Any:
-    try:
-        yield
-    except (RedisError, OSError, TimeoutError) as error:
-        raise StoreUnavailable("Redis does not answer") from error
+def keys_of(prefix: str, ladder: str) -> LadderKeys:
+    """The keys of a ladder of the deployment that the prefix stands for."""
+    base = f"{prefix}:{{{ladder}}}"
+    return LadderKeys(f"{base}:meta", f"{base}:ranks", f"{base}:members")
+
+
+def prefix_of(deployment: str) -> str:
+    """What all keys of a deployment begin with."""
+    return f"braingame:{deployment}"
+
+
+class Applied(NamedTuple):
+    """What became of entries, as sets of ladders."""
+
+    #: They have changed.
+    changed: Set[str]
+    #: Redis does not have them.
+    missing: Set[str]
+    #: They hold a player for taken off whose entry was among those that were applied.
+    barred: Set[str] = frozenset()
+    #: Their part of Redis did not answer. The entries may be in them or not.
+    unreached: Set[str] = frozenset()
 
 
 class Boards:
     """The boards of one deployment. Every method raises StoreUnavailable when Redis does not answer in time; what was
     under way then may have been done, and may be done again."""
 
-    def __init__(self, client: redis.asyncio.Redis, prefix: str) -> None:
-        self._redis = client
+    def __init__(self, server: RedisServer, prefix: str) -> None:
+        self._redis = server
         self._prefix = prefix
-        self._swap = client.register_script(_SWAP)
 
     @classmethod
     def connect(cls, redis_url: str, deployment: str) -> Boards:
         """Boards of that deployment; connects at the first use. Raises ValueError for a bad URL."""
-        # Those who come when all are in use wait for one, instead of opening hundreds at once.
-        pool = redis.asyncio.BlockingConnectionPool.from_url(
-            redis_url,
-            max_connections=_CONNECTIONS,
-            timeout=PATIENCE_SECONDS,
-            decode_responses=True,
-            socket_timeout=PATIENCE_SECONDS,
-            socket_connect_timeout=PATIENCE_SECONDS,
-            # Waiting and trying again is decided by callers, who know how much time they have.
-            retry=Retry(NoBackoff(), 0),
-        )
-        client = redis.asyncio.Redis.from_pool(pool)
-        return cls(client, f"braingame:{deployment}")
+        return cls(RedisServer.connect(redis_url), prefix_of(deployment))
 
     async def close(self) -> None:
         """Close the connections."""
-        with _translated():
-            await self._redis.aclose()
+        await self._redis.close()
 
     async def ping(self) -> None:
-        """Is Redis there."""
-        with _translated():
-            await self._redis.ping()
+        """Is Redis there, or at least a part of it."""
+        await self._redis.ping()
 
-    async def apply(self, entries: Mapping[str, Collection[Entry | Removal]]) -> tuple[set[str], set[str]]:
-        """Apply entries and removals by ladder, in one round trip. Gives the ladders that changed and those that are
-        missing."""
-        changed, missing, _ = await self.reconcile(entries)
-        return changed, missing
+    async def apply(self, entries: Mapping[str, Collection[Entry | Removal]]) -> Applied:
+        """Apply entries and removals by ladder, in one round trip. Raises StoreUnavailable only when no ladder was
+        reached."""
+        return await self.reconcile(entries)
 
     async def reconcile(
         self,
         entries: Mapping[str, Collection[Entry | Removal]],
         held: Mapping[str, Cursor | None] = MappingProxyType({}),
-    ) -> tuple[set[str], set[str], set[str]]:
+    ) -> Applied:
         """The same, but not for a ladder in `held` that has another epoch by now, which counts as missing: it was made
-        from what was read later than these. Gives also the ladders that hold a player for taken off whose entry is
-        among these: if the entries are what PostgreSQL holds now, these ladders have to be rebuilt."""
-        ladders = list(entries)
-        calls: list[tuple[_Keys, list[str]]] = []
-        for ladder in ladders:
+        from what was read later than these. If the entries are what PostgreSQL holds now, the ladders that are barred
+        have to be rebuilt."""
+        requests = []
+        for ladder, improved in entries.items():
             cursor = held.get(ladder)
             arguments = ["" if cursor is None else cursor.epoch]
-            for entry in entries[ladder]:
+            for entry in improved:
                 if isinstance(entry, Removal):
-                    arguments += (str(entry.number), "0", _TAKEN_OFF)
+                    arguments += (str(entry.number), "0", TAKEN_OFF)
                 else:
                     arguments += (str(entry.number), str(score_of(entry)), member_of(entry))
-            calls.append((self._keys(ladder), arguments))
-        answers = await self._run_for_each(_APPLY, _APPLY_SHA, calls)
-        changed = {ladder for ladder, answer in zip(ladders, answers, strict=True) if answer and answer[2]}
-        missing = {ladder for ladder, answer in zip(ladders, answers, strict=True) if not answer}
-        barred = {ladder for ladder, answer in zip(ladders, answers, strict=True) if answer and answer[3]}
-        return changed, missing, barred
+            requests.append(_APPLY.on(self._keys(ladder), arguments))
+        answers, unreached = await self._of_each(list(entries), requests)
+        return Applied(
+            {ladder for ladder, answer in answers.items() if answer and answer[2]},
+            {ladder for ladder, answer in answers.items() if not answer},
+            {ladder for ladder, answer in answers.items() if answer and answer[3]},
+            unreached,
+        )
 
     async def read(self, ladder: str, offset: int, limit: int) -> Window:
         """A stretch of the ladder with its version, all at one moment. Raises LadderMissing."""
-        keys = self._keys(ladder)
-        with _translated():
-            pipeline = self._redis.pipeline(transaction=True)
-            pipeline.hmget(keys.meta, ["epoch", "version"])
-            pipeline.zcard(keys.ranks)
-            pipeline.zrange(keys.ranks, offset, offset + limit - 1, withscores=True)
-            (epoch, version), total, members = await pipeline.execute()
-        if epoch is None:
+        (answer,) = await self._redis.all_of([_READ.on(self._keys(ladder), [str(offset), str(offset + limit - 1)])])
+        if not answer:
             raise LadderMissing(ladder)
-        return Window(epoch, int(version), total, offset, [entry_from(member, score) for member, score in members])
+        epoch, version, total, flat = answer
+        pairs = zip(flat[::2], flat[1::2], strict=True)
+        return Window(epoch, version, total, offset, [entry_from(member, float(score)) for member, score in pairs])
 
     async def places(self, ladder: str, numbers: Sequence[int]) -> Places:
         """Where these players stand, all at one moment. Redis does nothing else meanwhile, so not for thousands.
         Raises LadderMissing."""
-        call = (self._keys(ladder), [str(number) for number in numbers])
-        (answer,) = await self._run_for_each(_PLACES, _PLACES_SHA, [call])
+        (answer,) = await self._redis.all_of([_PLACES.on(self._keys(ladder), [str(number) for number in numbers])])
         if not answer:
             raise LadderMissing(ladder)
         epoch, version, total, *found = answer
@@ -315,65 +312,54 @@ class Boards:
         Readers see the old ladder until the new one is complete. False when somebody else has replaced it meanwhile.
         """
         keys = self._keys(ladder)
-        prepared = _Keys(*(f"{key}:{secrets.token_hex(4)}" for key in keys))
-        with _translated():
-            replaced = await cast("Awaitable[str | None]", self._redis.hget(keys.meta, "epoch"))
+        # The suffix comes after the tag, so they share its slot.
+        prepared = LadderKeys(*(f"{key}:{secrets.token_hex(4)}" for key in keys))
+        (replaced,) = await self._redis.all_of([Request(keys.meta, ("HGET", keys.meta, "epoch"))])
         async for chunk in chunks:
-            members: dict[str, str] = {}
-            scores: dict[str, float] = {}
+            members: list[str] = []
+            ranks: list[str | int] = []
             for entry in chunk:
-                member = _TAKEN_OFF if isinstance(entry, Removal) else member_of(entry)
-                members[str(entry.number)] = member
+                member = TAKEN_OFF if isinstance(entry, Removal) else member_of(entry)
+                members += (str(entry.number), member)
                 if not isinstance(entry, Removal):
-                    scores[member] = score_of(entry)
-            with _translated():
-                pipeline = self._redis.pipeline(transaction=False)
-                if scores:
-                    pipeline.zadd(prepared.ranks, scores)
-                pipeline.hset(prepared.members, mapping=cast("Any", members))
-                # An unfinished rebuild goes away by itself.
-                for key in (prepared.ranks, prepared.members):
-                    pipeline.expire(key, _KEEP_UNFINISHED_REBUILD)
-                await pipeline.execute()
+                    ranks += (score_of(entry), member)
+            requests = [Request(prepared.members, ("HSET", prepared.members, *members))]
+            if ranks:
+                requests.append(Request(prepared.ranks, ("ZADD", prepared.ranks, *ranks)))
+            # An unfinished rebuild goes away by itself.
+            seconds = int(_KEEP_UNFINISHED_REBUILD.total_seconds())
+            requests += [Request(key, ("EXPIRE", key, seconds)) for key in (prepared.ranks, prepared.members)]
+            await self._redis.all_of(requests)
         keep = int(_KEEP_PERIOD.total_seconds()) if has_period else 0
         arguments = [replaced or "", secrets.token_hex(8), str(cursor), str(keep)]
-        with _translated():
-            return bool(await self._swap(keys=[*keys, *prepared], args=arguments))
+        (swapped,) = await self._redis.all_of([_SWAP.on([*keys, *prepared], arguments)])
+        return bool(swapped)
 
     async def cursors(self, ladders: Collection[str]) -> dict[str, Cursor | None]:
-        """Up to where the changes are in each ladder; None for one that is missing."""
-        with _translated():
-            pipeline = self._redis.pipeline(transaction=False)
-            for ladder in ladders:
-                pipeline.hmget(self._keys(ladder).meta, ["epoch", "cursor"])
-            answers = await pipeline.execute()
+        """Up to where the changes are in each ladder; None for one that is missing. Ladders whose part of Redis did not
+        answer are left out; raises StoreUnavailable when that is all of them."""
+        metas = [self._keys(ladder).meta for ladder in ladders]
+        requests = [Request(meta, ("HMGET", meta, "epoch", "cursor")) for meta in metas]
+        answers, _ = await self._of_each(ladders, requests)
         return {
             ladder: None if cursor is None else Cursor(epoch, int(cursor))
-            for ladder, (epoch, cursor) in zip(ladders, answers, strict=True)
+            for ladder, (epoch, cursor) in answers.items()
         }
 
     async def advance(self, held: Mapping[str, Cursor], to: int) -> None:
-        """All changes before `to` are in these ladders now, if they are those whose cursors these were."""
-        calls = [(self._keys(ladder), [str(to), cursor.epoch]) for ladder, cursor in held.items()]
-        await self._run_for_each(_ADVANCE, _ADVANCE_SHA, calls)
+        """All changes before `to` are in these ladders now, if they are those whose cursors these were. A ladder that
+        cannot be reached does not keep the others from it."""
+        await self._redis.all_of(
+            [_ADVANCE.on(self._keys(name), [str(to), cursor.epoch]) for name, cursor in held.items()]
+        )
 
-    async def _run_for_each(self, script: str, sha: str, calls: Iterable[tuple[_Keys, list[str]]]) -> list[Any]:
-        """Run a script once for each ladder, in one round trip. The library's own Script objects would ask in a second
-        one, each time, whether Redis still has the text. Only for scripts that may be run again."""
-        with _translated():
-            for last in (False, True):
-                pipeline = self._redis.pipeline(transaction=False)
-                for keys, arguments in calls:
-                    pipeline.evalsha(sha, len(keys), *keys, *arguments)
-                try:
-                    return await pipeline.execute()
-                except NoScriptError:
-                    # Redis was restarted and has forgotten the script.
-                    if last:
-                        raise
-                    await self._redis.script_load(script)
-        raise AssertionError("not reached")
+    def _keys(self, ladder: str) -> LadderKeys:
+        return keys_of(self._prefix, ladder)
 
-    def _keys(self, ladder: str) -> _Keys:
-        base = f"{self._prefix}:{{{ladder}}}"
-        return _Keys(f"{base}:meta", f"{base}:ranks", f"{base}:members")
+    async def _of_each(self, ladders: Collection[str], requests: Sequence[Request]) -> tuple[dict[str, Any], set[str]]:
+        """The answers by ladder, and the ladders without one; there is at least one answer."""
+        outcomes = dict(zip(ladders, await self._redis.run(requests), strict=True))
+        failed = {ladder: outcome for ladder, outcome in outcomes.items() if isinstance(outcome, StoreUnavailable)}
+        if failed and len(failed) == len(outcomes):
+            raise next(iter(failed.values()))
+        return {ladder: outcomes[ladder] for ladder in outcomes if ladder not in failed}, set(failed)

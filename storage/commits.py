@@ -1,4 +1,4 @@
-"""Group commit: many players' actions in one statement, each caller woken after its commit.
+"""Group commit: many players' actions in one statement, each caller told after its commit.
 
 While one statement runs, what arrives waits and makes up the next one. A batch of 512 actions costs PostgreSQL little
 more than one, so the load itself decides how many share a commit (figures in docs/architecture.md).
@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import asyncpg
 
 from game.ranking import ladders_of
 from game.session import Action, Judged, PlayerState
-from storage.postgres import PATIENCE_SECONDS, Postgres, StoreUnavailable
+from storage.postgres import PATIENCE_SECONDS, Postgres, StoreUnavailable, deadline_of
 from storage.sessions import Event, event_from
 
 if TYPE_CHECKING:
@@ -93,8 +94,7 @@ _PAUSE_SECONDS: Final = 0.05
 _NOT_COMMITTED: Final = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """An action of one player and the state that it leads to, which is one version above the state it builds on."""
 
     number: int
@@ -106,8 +106,7 @@ class Change:
     judged: Judged | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Applied:
+class Applied(NamedTuple):
     """The change is committed. `improved` names the ladders on which the player's entry became better."""
 
     improved: tuple[str, ...]
@@ -126,6 +125,8 @@ class Conflict:
 
 Outcome = Applied | Replayed | Conflict
 _CONFLICT: Final = Conflict()
+#: Most actions end no session, and so improve nothing.
+_APPLIED: Final = Applied(())
 
 
 def new_key() -> str:
@@ -134,33 +135,57 @@ def new_key() -> str:
     return f"\x01{random.getrandbits(64):x}"
 
 
+#: Is told what became of a change. Must not raise.
+Settle = Callable[[Outcome | Exception], None]
+
+
 @dataclass(slots=True)
 class _Waiting:
     change: Change
-    outcome: asyncio.Future[Outcome]
+    #: None when it was called, or nobody wants to know any more.
+    settle: Settle | None
     deadline: float
 
 
 class Commits:
     """Commits changes in the order of their arrival, many at a time.
 
-    `commit` returns only after PostgreSQL has made the change durable, or has told that it was not applied. It raises
-    StoreUnavailable when neither can be learned in time: then the change may have been applied, once at most, and can
-    be found by its key. One task, `run`, does the work; its owner starts and cancels it.
+    A change is settled only after PostgreSQL has made it durable, or has told that it was not applied; with
+    StoreUnavailable when neither can be learned in time: then it may have been applied, once at most, and can be found
+    by its key. One task, `run`, does the work; its owner starts and cancels it.
     """
 
     def __init__(self, postgres: Postgres) -> None:
         self._postgres = postgres
         self._queue: deque[_Waiting] = deque()
+        self._decided: deque[tuple[_Waiting, Outcome]] = deque()
         self._wake = asyncio.Event()
 
+    def put(self, change: Change, settle: Settle) -> None:
+        """Make one change durable, and call `settle` with what became of it: an outcome, StoreUnavailable after
+        PATIENCE_SECONDS, or the error of a change that PostgreSQL refuses."""
+        self._put(_Waiting(change, settle, time.monotonic() + PATIENCE_SECONDS))
+
     async def commit(self, change: Change) -> Outcome:
-        """Make one change durable."""
-        loop = asyncio.get_running_loop()
-        waiting = _Waiting(change, loop.create_future(), loop.time() + PATIENCE_SECONDS)
+        """The same, for who waits; raises what `put` tells."""
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+
+        def settle(outcome: Outcome | Exception) -> None:
+            if isinstance(outcome, Exception):
+                future.set_exception(outcome)
+            else:
+                future.set_result(outcome)
+
+        waiting = _Waiting(change, settle, deadline_of(PATIENCE_SECONDS))
+        self._put(waiting)
+        try:
+            return await future
+        finally:
+            waiting.settle = None
+
+    def _put(self, waiting: _Waiting) -> None:
         self._queue.append(waiting)
         self._wake.set()
-        return await waiting.outcome
 
     async def run(self) -> None:
         """Commit what waits, until cancelled; whoever still waits then gets StoreUnavailable."""
@@ -173,8 +198,9 @@ class Commits:
                     batch = self._next_batch()
                     await self._commit_all(batch)
         finally:
+            self._settle_decided()
             for waiting in (*batch, *self._queue):
-                _fail(waiting, StoreUnavailable("the server stops"))
+                _settle(waiting, StoreUnavailable("the server stops"))
             self._queue.clear()
 
     def _next_batch(self) -> list[_Waiting]:
@@ -183,7 +209,7 @@ class Commits:
         later: list[_Waiting] = []
         while self._queue and len(batch) < MAX_BATCH:
             waiting = self._queue.popleft()
-            if waiting.outcome.done():
+            if waiting.settle is None:
                 continue
             if waiting.change.number in batch:
                 later.append(waiting)
@@ -206,13 +232,13 @@ class Commits:
                 # At once for those whose time is up; the others, which came later, try again.
                 late = [waiting for waiting in batch if waiting.deadline <= loop.time() + _PAUSE_SECONDS]
                 for waiting in late:
-                    _fail(waiting, error)
-                batch = [waiting for waiting in batch if not waiting.outcome.done()]
+                    _settle(waiting, error)
+                batch = [waiting for waiting in batch if waiting.settle is not None]
             except _NOT_COMMITTED:
                 continue
             except asyncpg.PostgresError as error:
                 if len(batch) == 1:
-                    _fail(batch[0], error)
+                    _settle(batch[0], error)
                     return
                 # One change is to blame and its neighbours must not pay for it: halves, until it stands alone.
                 middle = len(batch) // 2
@@ -233,17 +259,28 @@ class Commits:
                 improved.setdefault(row["number"], []).append(row["ladder"])
         for row in rows:
             if row["outcome"] == "applied":
-                outcomes[row["ordinal"] - 1] = Applied(tuple(improved.get(row["number"], ())))
+                ladders = improved.get(row["number"])
+                outcomes[row["ordinal"] - 1] = _APPLIED if ladders is None else Applied(tuple(ladders))
             elif row["outcome"] == "seen":
                 outcomes[row["ordinal"] - 1] = Replayed(event_from(row))
-        for waiting, outcome in zip(batch, outcomes, strict=True):
-            if not waiting.outcome.done():
-                waiting.outcome.set_result(outcome)
+        self._decided += zip(batch, outcomes, strict=True)
+        # Telling them takes as long as PostgreSQL takes for a batch, so the next one is sent to it before.
+        asyncio.get_running_loop().call_soon(self._settle_decided)
+
+    def _settle_decided(self) -> None:
+        try:
+            while self._decided:
+                _settle(*self._decided.popleft())
+        finally:
+            if self._decided:
+                # One who did raise must not keep the others waiting.
+                asyncio.get_running_loop().call_soon(self._settle_decided)
 
 
-def _fail(waiting: _Waiting, error: Exception) -> None:
-    if not waiting.outcome.done():
-        waiting.outcome.set_exception(error)
+def _settle(waiting: _Waiting, outcome: Outcome | Exception) -> None:
+    settle, waiting.settle = waiting.settle, None
+    if settle is not None:
+        settle(outcome)
 
 
 def _columns(changes: Sequence[Change]) -> tuple[list[object], ...]:

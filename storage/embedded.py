@@ -54,13 +54,23 @@ class EmbeddedStores:
     """
 
     def __init__(
-        self, data_dir: Path, *, postgres: bool = True, redis: bool = True, log: Log, shared_home: Path = SHARED_HOME
+        self,
+        data_dir: Path,
+        *,
+        postgres: bool = True,
+        redis: bool = True,
+        log: Log,
+        shared_home: Path = SHARED_HOME,
+        postgres_connections: int = 100,
     ) -> None:
+        """Which ones are wanted, and how many connections at once PostgreSQL has to take; each costs it some shared
+        memory."""
         self._folder = DataFolder(data_dir)
         self._with_postgres = postgres
         self._with_redis = redis
         self._log = log
         self._shared_home = shared_home
+        self._postgres_connections = postgres_connections
         self._stack = AsyncExitStack()
         self._running: list[Supervised] = []
         self.database_url: str | None = None
@@ -144,8 +154,7 @@ class EmbeddedStores:
             "unix_socket_directories": str(run.sockets),
             "unix_socket_permissions": "0700",
             "port": _PORT,  # only a part of the socket's name
-            # The server's pools, an operator's psql and a backup stay far below; each costs some shared memory.
-            "max_connections": "100",
+            "max_connections": str(self._postgres_connections),
             # Accounts, running sessions and best entries of some 100,000 players; the page cache has the rest.
             "shared_buffers": "128MB",
             "timezone": "UTC",
@@ -245,12 +254,25 @@ class EmbeddedStores:
 def running_database_url(data_dir: Path) -> str | None:
     """Where the PostgreSQL answers that another process runs in this data folder; None when there is no socket. A
     socket may have been left behind, so whoever connects has to expect that nobody is there. Changes nothing."""
-    # Links are followed, since only the short path fits into a socket's address.
-    sockets = Path(os.path.realpath(data_dir / "stores" / "run"))
+    sockets = _running_sockets(data_dir)
     with suppress(OSError):  # Not ours to look at.
         if (sockets / POSTGRES_SOCKET).exists():
             return _url(sockets, _NAME)
     return None
+
+
+def running_redis_url(data_dir: Path) -> str | None:
+    """The same for the Valkey."""
+    path = _running_sockets(data_dir) / VALKEY_SOCKET
+    with suppress(OSError):
+        if path.exists():
+            return f"unix://{path}"
+    return None
+
+
+def _running_sockets(data_dir: Path) -> Path:
+    # Links are followed, since only the short path fits into a socket's address.
+    return Path(os.path.realpath(data_dir / "stores" / "run"))
 
 
 def _url(sockets: Path, database: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from typing import Final
 from uuid import UUID
 
@@ -37,6 +37,12 @@ _RANKED: Final = """
     WHERE ladder = $1 AND NOT removed
     ORDER BY passed_all_games DESC, total_score DESC, achieved_at, number
     LIMIT $2
+"""
+
+_STANDING: Final = """
+    SELECT number, passed_all_games, total_score, achieved_at, removed
+    FROM ladder_entries
+    WHERE ladder = $1 AND number = ANY($2::bigint[])
 """
 
 
@@ -74,6 +80,14 @@ class Ladders:
         while rows := await self._postgres.fetch(_ENTRIES, ladder, last, _CHUNK):
             yield [_standing(row) for row in rows]
             last = rows[-1]["number"]
+
+    async def some(self, ladder: str, first: int, count: int) -> list[Entry | Removal]:
+        """Up to `count` entries of players from number `first` on, and who was taken off, in the order of numbers."""
+        return [_standing(row) for row in await self._postgres.fetch(_ENTRIES, ladder, first - 1, count)]
+
+    async def standing(self, ladder: str, numbers: Collection[int]) -> dict[int, Entry | Removal]:
+        """What these players have on the ladder; who has nothing is left out."""
+        return {row["number"]: _standing(row) for row in await self._postgres.fetch(_STANDING, ladder, list(numbers))}
 
     async def changes(self, since: int, until: int) -> AsyncIterator[dict[str, list[Entry | Removal]]]:
         """Entries that were written from one horizon on and before another, by ladder, in chunks."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 from storage.accounts import Player
+from storage.gathered import Gathered
 from storage.postgres import Postgres
 
 if TYPE_CHECKING:
@@ -66,10 +67,10 @@ _INSERT_LOGIN: Final = """
     SELECT $1, number, $3 FROM players WHERE number = $2 AND password_hash = $4 FOR SHARE
 """
 _INSERT_TOKEN: Final = "INSERT INTO refresh_tokens (token_hash, sid, created_at, expires_at) VALUES ($1, $2, $3, $4)"
-_PLAYER: Final = """
-    SELECT p.id, p.number, p.email, p.username
+_PLAYERS: Final = """
+    SELECT l.sid, p.id, p.number, p.email, p.username
     FROM logins l JOIN players p USING (number)
-    WHERE l.sid = $1 AND l.revoked_at IS NULL
+    WHERE l.sid = ANY($1::uuid[]) AND l.revoked_at IS NULL
 """
 _OPEN: Final = """
     SELECT l.sid, l.created_at, max(t.created_at) AS last_used_at
@@ -99,6 +100,7 @@ class Logins:
 
     def __init__(self, postgres: Postgres) -> None:
         self._postgres = postgres
+        self._players = Gathered(self._players_of)
 
     async def open(self, sid: UUID, number: int, password_hash: str, token: NewRefreshToken) -> None:
         """Start a login of the player whose password was checked against the hash; durable when it returns. Raises
@@ -115,10 +117,14 @@ class Logins:
 
     async def player_of(self, sid: UUID) -> Player:
         """Whose login this is; raises LoginRevoked."""
-        row = await self._postgres.fetchrow(_PLAYER, sid)
-        if row is None:
+        player = await self._players.get(sid)
+        if player is None:
             raise LoginRevoked
-        return Player(row["id"], row["number"], row["email"], row["username"])
+        return player
+
+    async def _players_of(self, sids: list[UUID]) -> dict[UUID, Player]:
+        rows = await self._postgres.fetch(_PLAYERS, sids)
+        return {row["sid"]: Player(row["id"], row["number"], row["email"], row["username"]) for row in rows}
 
     async def rotate(self, token_hash: bytes, new: NewRefreshToken) -> tuple[UUID, Player]:
         """Use up a refresh token and put a new one in its place.

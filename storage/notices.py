@@ -8,16 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from typing import Final
 
-import redis.asyncio
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
-
-from storage.boards import PATIENCE_SECONDS
 from storage.postgres import StoreUnavailable
+from storage.redis_server import RedisServer
 
 #: A connection on which nothing was heard for so long is given up; each node hears itself more often than that.
 SILENCE_SECONDS: Final = 10.0
@@ -27,41 +22,34 @@ _RETRY_SECONDS: Final = 0.2
 class Notices:
     """One channel. Its owner closes it."""
 
-    def __init__(self, client: redis.asyncio.Redis, channel: str) -> None:
-        self._redis = client
+    def __init__(self, server: RedisServer, channel: str) -> None:
+        self._redis = server
         self._channel = channel
 
     @classmethod
     def connect(cls, redis_url: str, deployment: str) -> Notices:
         """The channel of that deployment; connects at the first use. Raises ValueError for a bad URL."""
-        client = redis.asyncio.Redis.from_url(
-            redis_url,
-            decode_responses=True,
-            socket_timeout=PATIENCE_SECONDS,
-            socket_connect_timeout=PATIENCE_SECONDS,
-            retry=Retry(NoBackoff(), 0),
-        )
-        return cls(client, f"braingame:{deployment}:notices")
+        # Connections of its own, so that no notice waits behind boards.
+        return cls(RedisServer.connect(redis_url), f"braingame:{deployment}:notices")
 
     async def close(self) -> None:
         """Close the connections."""
-        with suppress(RedisError, OSError, TimeoutError):
-            await self._redis.aclose()
+        await self._redis.close()
 
     async def publish(self, notice: str) -> None:
         """Tell every node, this one included. Raises StoreUnavailable; then it may have been told or not."""
-        try:
-            await self._redis.publish(self._channel, notice)
-        except (RedisError, OSError, TimeoutError) as error:
-            raise StoreUnavailable("Redis does not answer") from error
+        await self._redis.publish(self._channel, notice)
+
+    async def listeners(self) -> int:
+        """How many nodes listen now. Raises StoreUnavailable."""
+        return await self._redis.listeners(self._channel)
 
     async def listen(self) -> AsyncIterator[str | None]:
         """Notices as they come, for ever. None stands for a new connection, before which any number may have been
-        missed."""
+        missed: the old one broke, fell silent, or another server has the channel now."""
         while True:
-            with suppress(RedisError, OSError, TimeoutError):
-                async with self._redis.pubsub(ignore_subscribe_messages=False) as subscription:
-                    await subscription.subscribe(self._channel)
-                    while message := await subscription.get_message(timeout=SILENCE_SECONDS):
-                        yield None if message["type"] == "subscribe" else str(message["data"])
+            with suppress(StoreUnavailable):
+                async with aclosing(self._redis.subscription(self._channel, SILENCE_SECONDS)) as subscription:
+                    async for notice in subscription:
+                        yield notice
             await asyncio.sleep(_RETRY_SECONDS)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+import math
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import asyncpg
@@ -37,6 +39,46 @@ _DOWN: Final = (
 )
 
 
+#: The loop's time at which the patience of the request under way ends, however many uses it is made of.
+_END: Final[ContextVar[float]] = ContextVar("end of patience", default=math.inf)
+
+
+@contextmanager
+def one_request() -> Iterator[None]:
+    """Whatever is asked of PostgreSQL inside ends within PATIENCE_SECONDS altogether."""
+    token = _END.set(deadline_of(PATIENCE_SECONDS))
+    try:
+        yield
+    finally:
+        _END.reset(token)
+
+
+def deadline_of(seconds: float) -> float:
+    """The loop's time after so many seconds, or when the request's patience ends."""
+    return min(asyncio.get_running_loop().time() + seconds, _END.get())
+
+
+#: Of each session, or behind a pooler of each transaction.
+_SETTINGS: Final = {
+    # What we acknowledge is on disk, whatever the database's default is.
+    "synchronous_commit": "on",
+    # A statement that we have given up must not go on waiting for a lock, on a connection that the pool no longer
+    # counts.
+    "statement_timeout": f"{PATIENCE_SECONDS + 0.5}s",
+    # It would compile for longer than our statements run.
+    "jit": "off",
+    # Each statement that the server repeats finds its rows by an index, however many they are and however large the
+    # table is. Left to itself PostgreSQL reads small tables whole, and keeps to it while they grow, until it analyzes
+    # them; and it plans a commit anew each time, which takes as long as its execution.
+    "enable_seqscan": "off",
+    "plan_cache_mode": "force_generic_plan",
+    "timezone": "UTC",
+}
+_SETTINGS_OF_A_TRANSACTION: Final = "; ".join(f"SET LOCAL {name} = '{value}'" for name, value in _SETTINGS.items())
+#: Prepared statements that a connection keeps: more than there are.
+_STATEMENTS: Final = 100
+
+
 class StoreUnavailable(Exception):
     """PostgreSQL or Redis cannot be used now. Whether something under way was applied may be unknown."""
 
@@ -51,12 +93,14 @@ class Postgres:
     Other exceptions come from the statement itself (a violated constraint, say) and are asyncpg.PostgresError.
     """
 
-    def __init__(self, pool: asyncpg.Pool[asyncpg.Record]) -> None:
+    def __init__(self, pool: asyncpg.Pool[asyncpg.Record], *, pooled: bool = False) -> None:
         self._pool = pool
+        self._pooled = pooled
 
     @classmethod
-    async def connect(cls, database_url: str, *, connections: int) -> Postgres:
-        """Connect for the first time; raises StoreUnavailable when that fails, and ValueError for a bad URL."""
+    async def connect(cls, database_url: str, *, connections: int, pooled: bool = False) -> Postgres:
+        """Connect for the first time; raises StoreUnavailable when that fails, and ValueError for a bad URL. `pooled`:
+        the URL leads to a pooler that gives us another connection for each transaction."""
         try:
             pool = await asyncpg.create_pool(
                 database_url,
@@ -64,23 +108,15 @@ class Postgres:
                 max_size=connections,
                 timeout=PATIENCE_SECONDS,
                 reset=_nothing_to_reset,
-                server_settings={
-                    "application_name": "braingame",
-                    # What we acknowledge is on disk, whatever the database's default is.
-                    "synchronous_commit": "on",
-                    # A statement that we have given up must not go on waiting for a lock, on a connection that the
-                    # pool no longer counts.
-                    "statement_timeout": f"{PATIENCE_SECONDS + 0.5}s",
-                    # It would compile for longer than our statements run.
-                    "jit": "off",
-                    "timezone": "UTC",
-                },
+                # A statement that is prepared once is not there on the next connection behind a pooler.
+                statement_cache_size=0 if pooled else _STATEMENTS,
+                server_settings={"application_name": "braingame", **({} if pooled else _SETTINGS)},
             )
         except ValueError:
             raise
         except (*_DOWN, asyncpg.PostgresError) as error:
             raise StoreUnavailable(str(error) or type(error).__name__) from error
-        return cls(pool)
+        return cls(pool, pooled=pooled)
 
     async def close(self) -> None:
         """Close every connection; those that hang are dropped."""
@@ -100,7 +136,7 @@ class Postgres:
         """Give `work` a connection. Work that is `repeatable` (reads, and writes that change nothing the second time)
         is tried again within the time, so that a restart of PostgreSQL shows as a delay where it can."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + within
+        deadline = deadline_of(within)
         while True:
             started = False
             try:
@@ -117,7 +153,7 @@ class Postgres:
 
     async def _use(self, connection: Connection, work: Callable[[Connection], Awaitable[T]]) -> T:
         try:
-            result = await work(connection)
+            result = await (self._in_transaction(connection, work) if self._pooled else work(connection))
         except BaseException as error:
             if not isinstance(error, asyncpg.PostgresError) or isinstance(error, _DOWN):
                 # Not given back as it is: it may be in the middle of something, and a frozen server would never answer.
@@ -126,6 +162,12 @@ class Postgres:
             raise
         await self._give_back(connection)
         return result
+
+    async def _in_transaction(self, connection: Connection, work: Callable[[Connection], Awaitable[T]]) -> T:
+        # The pooler keeps to one connection until its end: for the settings, and for a statement's parsing and running.
+        async with connection.transaction():
+            await connection.execute(_SETTINGS_OF_A_TRANSACTION)
+            return await work(connection)
 
     async def _give_back(self, connection: Connection) -> None:
         # What the work has led to counts, whatever becomes of the connection now.

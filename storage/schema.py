@@ -74,7 +74,7 @@ async def prepare_schema(database_url: str, *, migrate: bool) -> None:
 async def _set_up(database_url: str, newest: str) -> None:
     """Make the whole schema at once. A test holds schema.sql equal to what the migrations build, and reading it takes a
     tenth of the time that the import of alembic alone does."""
-    connection = await asyncpg.connect(database_url, timeout=PATIENCE_SECONDS)
+    connection = await _connect(database_url)
     try:
         async with connection.transaction():
             await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
@@ -117,12 +117,18 @@ def _upgrade(connection: Connection, revision: str) -> None:
 
 async def _current(database_url: str) -> tuple[str | None, bool]:
     """The schema's version (None without one) and whether there are tables of ours."""
-    connection = await asyncpg.connect(database_url, timeout=PATIENCE_SECONDS)
+    connection = await _connect(database_url)
     try:
-        ours = await connection.fetchval(_HAS_TABLE, _OUR_TABLE)
-        versioned = await connection.fetchval(_HAS_TABLE, "alembic_version")
-        if not versioned:
-            return None, ours
-        return await connection.fetchval("SELECT version_num FROM alembic_version"), ours
+        async with connection.transaction():
+            ours = await connection.fetchval(_HAS_TABLE, _OUR_TABLE)
+            versioned = await connection.fetchval(_HAS_TABLE, "alembic_version")
+            if not versioned:
+                return None, ours
+            return await connection.fetchval("SELECT version_num FROM alembic_version"), ours
     finally:
         await connection.close()
+
+
+async def _connect(database_url: str) -> asyncpg.Connection[asyncpg.Record]:
+    """For one transaction, which a pooler in front of PostgreSQL does not tear apart."""
+    return await asyncpg.connect(database_url, timeout=PATIENCE_SECONDS, statement_cache_size=0)

@@ -11,6 +11,7 @@ from uuid import UUID
 import asyncpg
 
 from game.session import Action, Judged, PlayerState, Session, Status, Verdict
+from storage.gathered import Gathered
 from storage.postgres import Postgres
 
 
@@ -35,7 +36,6 @@ class PlayerUnknown(Exception):
 _STATE_COLUMNS: Final = """
     version, session_id, status, stage, stage_count, total_score, difficulty, started_at, ended_at, seed, dealt_at
 """
-_STATE: Final = f"SELECT {_STATE_COLUMNS} FROM sessions WHERE number = $1"  # noqa: S608
 _STATES: Final = f"SELECT number, {_STATE_COLUMNS} FROM sessions WHERE number = ANY($1::bigint[])"  # noqa: S608
 _EVENT_COLUMNS: Final = f"number, key, action, score, answer, verdict, at, {_STATE_COLUMNS}"
 _BY_KEY: Final = f"""
@@ -78,13 +78,14 @@ class SessionStore:
 
     def __init__(self, postgres: Postgres) -> None:
         self._postgres = postgres
+        self._states = Gathered(self.states)
 
     async def state(self, number: int) -> PlayerState:
         """The player's committed state; raises PlayerUnknown."""
-        row = await self._postgres.fetchrow(_STATE, number)
-        if row is None:
+        state = await self._states.get(number)
+        if state is None:
             raise PlayerUnknown(number)
-        return state_from(row)
+        return state
 
     async def states(self, numbers: Collection[int]) -> dict[int, PlayerState]:
         """The committed states of players; who does not exist is left out."""

@@ -11,6 +11,7 @@ import pytest
 import redis.asyncio
 
 from storage.accounts import Accounts
+from storage.boards import Boards
 from storage.commits import Commits
 from storage.embedded import EmbeddedStores
 from storage.ladders import Ladders
@@ -20,6 +21,7 @@ from storage.sessions import SessionStore
 from tests.server.gate import Gate
 from tests.storage.own_stores import Events, copy_folder, write
 from tests.storage.playing import Sql
+from tests.storage.redis_servers import Cluster, Watched, cluster, watched
 from tests.storage.waiting import pool, running
 from tests.stores import Stores
 
@@ -123,6 +125,38 @@ async def sql(database_url: str) -> AsyncIterator[Sql]:
     connection = await asyncpg.connect(database_url)
     yield connection
     await connection.close()
+
+
+@pytest.fixture(scope="session")
+def redis_cluster() -> Iterator[Cluster]:
+    """A Redis Cluster of three nodes, for tests that harm none of them."""
+    with cluster() as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def redis_watched() -> Iterator[Watched]:
+    """A Redis that a sentinel watches, for tests that harm none of them."""
+    with watched() as found:
+        yield found
+
+
+@pytest.fixture
+def redis_url(request: pytest.FixtureRequest, stores: Stores) -> str:
+    """One server's, unless the test is run on every kind of Redis (`ON_EVERY_KIND`)."""
+    kind = getattr(request, "param", "one")
+    if kind == "one":
+        return stores.redis_url
+    deployment: Cluster | Watched = request.getfixturevalue(f"redis_{kind}")
+    return deployment.url
+
+
+@pytest.fixture
+async def boards(redis_url: str, postgres: Postgres) -> AsyncIterator[Boards]:
+    """The boards of the emptied database's deployment."""
+    found = Boards.connect(redis_url, str(await Ladders(postgres).deployment()))
+    yield found
+    await found.close()
 
 
 @pytest.fixture

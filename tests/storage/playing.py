@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 from uuid import UUID, uuid4
@@ -175,4 +174,4 @@ def best_of(entries: Iterable[Entry]) -> list[Entry]:
 
 def later(entry: Entry, ticks: int = 1) -> Entry:
     """The same attempt, some milliseconds later."""
-    return replace(entry, achieved_at=entry.achieved_at + ticks * MILLISECOND)
+    return entry._replace(achieved_at=entry.achieved_at + ticks * MILLISECOND)

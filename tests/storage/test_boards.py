@@ -6,7 +6,6 @@ import asyncio
 import random
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
@@ -19,6 +18,7 @@ from hypothesis import strategies as st
 from game.ranking import Entry, Removal, better, ranked
 from storage.boards import (
     MAX_TOTAL_SCORE,
+    Applied,
     Boards,
     Cursor,
     LadderMissing,
@@ -30,8 +30,10 @@ from storage.boards import (
 )
 from storage.ladders import Ladders
 from storage.postgres import StoreUnavailable
+from storage.redis_nodes import RedisUnavailable
 from tests.server.gate import Gate
 from tests.storage.playing import MILLISECOND, NOON, Sql, best_of, later, random_entry, write_entries
+from tests.storage.redis_servers import ON_EVERY_KIND
 from tests.storage.waiting import PROMISED, until
 from tests.stores import Stores
 
@@ -117,7 +119,7 @@ async def test_order_is_that_of_postgresql_and_of_the_rules(
     draw = random.Random(seed)
     numbers = [*range(1, 80), 99_999, 2**31, LARGEST_NUMBER - 1, LARGEST_NUMBER]
     history = [random_entry(draw, draw.choice(numbers)) for _ in range(500)]
-    history += [replace(each, achieved_at=LAST_MOMENT) for each in draw.sample(history, 20)]
+    history += [each._replace(achieved_at=LAST_MOMENT) for each in draw.sample(history, 20)]
     best = best_of(history)
     await write_entries(sql, ALL_TIME, *best)
     expected = ranked(best)
@@ -159,10 +161,11 @@ async def test_applying_in_any_order_and_repeatedly_leads_to_the_same_board(
     assert (await whole(boards, one)).entries == (await whole(boards, other)).entries == ranked(best_of(history))
 
 
-async def test_two_nodes_that_apply_at_once_lead_to_one_board(boards: Boards, stores: Stores) -> None:
+@ON_EVERY_KIND
+async def test_two_nodes_that_apply_at_once_lead_to_one_board(boards: Boards, redis_url: str) -> None:
     draw = random.Random(3)
     history = [random_entry(draw, draw.randint(1, 30)) for _ in range(300)]
-    other = Boards(redis.asyncio.Redis.from_url(stores.redis_url, decode_responses=True), boards._prefix)
+    other = Boards.connect(redis_url, boards._prefix.removeprefix("braingame:"))
     await build(boards, ALL_TIME)
     mine, theirs = history[:], history[::-1]
     await asyncio.gather(
@@ -176,6 +179,7 @@ async def test_two_nodes_that_apply_at_once_lead_to_one_board(boards: Boards, st
 # Reading
 
 
+@ON_EVERY_KIND
 async def test_window_is_a_stretch_of_the_whole(boards: Boards) -> None:
     held = [entry(number, 1000 - number) for number in range(1, 31)]
     await build(boards, ALL_TIME, *held)
@@ -207,6 +211,7 @@ async def test_player_without_an_entry_has_no_position(boards: Boards) -> None:
     assert await position_of(boards, ALL_TIME, 2) is None
 
 
+@ON_EVERY_KIND
 async def test_places_are_those_of_one_moment(boards: Boards) -> None:
     await build(boards, ALL_TIME, entry(1, 30), entry(2, 20), entry(3, 10))
     places = await boards.places(ALL_TIME, [3, 4, 1])
@@ -215,20 +220,22 @@ async def test_places_are_those_of_one_moment(boards: Boards) -> None:
     assert (await boards.places(ALL_TIME, [])).total == 3
 
 
+@ON_EVERY_KIND
 async def test_player_who_is_taken_off_is_gone_for_good(boards: Boards) -> None:
     await build(boards, ALL_TIME, entry(1, 30), entry(2, 20))
     before = await whole(boards)
-    assert await boards.apply({ALL_TIME: [Removal(1)]}) == ({ALL_TIME}, set())
+    assert await boards.apply({ALL_TIME: [Removal(1)]}) == Applied({ALL_TIME}, set())
     after = await whole(boards)
     assert (after.entries, after.total) == ([entry(2, 20)], 1)
     assert after.epoch == before.epoch
     assert after.version > before.version
     assert await position_of(boards, ALL_TIME, 1) is None
     # Once more, and an entry that another node applies late.
-    assert await boards.apply({ALL_TIME: [Removal(1), entry(1, 99)]}) == (set(), set())
+    assert await boards.apply({ALL_TIME: [Removal(1), entry(1, 99)]}) == Applied(set(), set(), {ALL_TIME})
     assert await whole(boards) == after
 
 
+@ON_EVERY_KIND
 async def test_truth_that_meets_a_player_who_was_taken_off_is_reported_and_shows_nobody(boards: Boards) -> None:
     await build(boards, ALL_TIME, entry(1, 10), entry(2, 20))
     await build(boards, DAILY, entry(1, 10))
@@ -237,24 +244,27 @@ async def test_truth_that_meets_a_player_who_was_taken_off_is_reported_and_shows
     # The entry that was held, a better one, and beside it one that is welcome.
     for held in (entry(1, 10), entry(1, 99)):
         found = await boards.reconcile({ALL_TIME: [held], DAILY: [held], WEEKLY: [held]})
-        assert found == ({DAILY} if held.total_score == 99 else set(), {WEEKLY}, {ALL_TIME})
+        assert found == Applied({DAILY} if held.total_score == 99 else set(), {WEEKLY}, {ALL_TIME})
     assert await whole(boards) == before
-    assert await boards.reconcile({ALL_TIME: [entry(1, 10), entry(2, 30)]}) == ({ALL_TIME}, set(), {ALL_TIME})
+    assert await boards.reconcile({ALL_TIME: [entry(1, 10), entry(2, 30)]}) == Applied({ALL_TIME}, set(), {ALL_TIME})
     assert (await whole(boards)).entries == [entry(2, 30)]
 
 
 async def test_removal_that_meets_a_player_who_was_taken_off_is_no_contradiction(boards: Boards) -> None:
     await build(boards, ALL_TIME, entry(1, 10), entry(2, 20))
-    assert await boards.reconcile({ALL_TIME: [Removal(1)]}) == ({ALL_TIME}, set(), set())
-    assert await boards.reconcile({ALL_TIME: [Removal(1), entry(2, 20), entry(3, 1)]}) == ({ALL_TIME}, set(), set())
+    assert await boards.reconcile({ALL_TIME: [Removal(1)]}) == Applied({ALL_TIME}, set(), set())
+    assert await boards.reconcile({ALL_TIME: [Removal(1), entry(2, 20), entry(3, 1)]}) == Applied(
+        {ALL_TIME}, set(), set()
+    )
 
 
+@ON_EVERY_KIND
 async def test_rebuilt_ladder_shows_who_was_put_back(boards: Boards) -> None:
     await build(boards, ALL_TIME, entry(1, 10), entry(2, 20))
     await boards.apply({ALL_TIME: [Removal(1)]})
     await build(boards, ALL_TIME, entry(1, 10), entry(2, 20))
     assert (await whole(boards)).entries == [entry(2, 20), entry(1, 10)]
-    assert await boards.reconcile({ALL_TIME: [entry(1, 30)]}) == ({ALL_TIME}, set(), set())
+    assert await boards.reconcile({ALL_TIME: [entry(1, 30)]}) == Applied({ALL_TIME}, set(), set())
 
 
 async def test_removal_may_come_before_the_entry(boards: Boards) -> None:
@@ -271,7 +281,7 @@ async def test_rebuilt_ladder_keeps_out_who_was_taken_off(boards: Boards) -> Non
 
 async def test_ladder_that_was_never_built_is_missing_and_stays_so(boards: Boards, valkey: redis.asyncio.Redis) -> None:
     await build(boards, DAILY)
-    assert await boards.apply({ALL_TIME: [entry(1, 1)], DAILY: [entry(1, 1)]}) == ({DAILY}, {ALL_TIME})
+    assert await boards.apply({ALL_TIME: [entry(1, 1)], DAILY: [entry(1, 1)]}) == Applied({DAILY}, {ALL_TIME})
     await advance(boards, [ALL_TIME], 9)
     with pytest.raises(LadderMissing):
         await boards.read(ALL_TIME, 0, 10)
@@ -284,7 +294,7 @@ async def test_ladder_that_was_never_built_is_missing_and_stays_so(boards: Board
 async def test_emptied_redis_misses_every_ladder(boards: Boards, valkey: redis.asyncio.Redis) -> None:
     await build(boards, ALL_TIME, entry(1, 1))
     await valkey.delete(*[f"{boards._prefix}:{name}" for name in await keys_of(boards, valkey)])
-    assert await boards.apply({ALL_TIME: [entry(1, 1)]}) == (set(), {ALL_TIME})
+    assert await boards.apply({ALL_TIME: [entry(1, 1)]}) == Applied(set(), {ALL_TIME})
     with pytest.raises(LadderMissing):
         await boards.read(ALL_TIME, 0, 10)
 
@@ -341,26 +351,27 @@ async def test_version_goes_up_by_one_with_each_entry_that_becomes_better(boards
             was = held.get(each.number)
             held[each.number] = each if was is None else better(was, each)
             improved += held[each.number] != was
-        assert await boards.apply({ALL_TIME: portion}) == ({ALL_TIME} if improved else set(), set())
+        assert await boards.apply({ALL_TIME: portion}) == Applied({ALL_TIME} if improved else set(), set())
         after = await whole(boards)
         assert (after.epoch, after.version) == (before.epoch, before.version + improved)
         before = after
 
 
+@ON_EVERY_KIND
 async def test_each_ladder_has_a_version_of_its_own(boards: Boards) -> None:
     for ladder in (ALL_TIME, DAILY, WEEKLY):
         await build(boards, ladder, entry(1, 5))
     before = {ladder: (await whole(boards, ladder)).version for ladder in (ALL_TIME, DAILY, WEEKLY)}
-    changed, missing = await boards.apply(
+    assert await boards.apply(
         {ALL_TIME: [entry(1, 4)], DAILY: [entry(1, 6), entry(2, 1)], WEEKLY: [], "daily@2026-11-24": [entry(1, 1)]}
-    )
-    assert (changed, missing) == ({DAILY}, {"daily@2026-11-24"})
+    ) == Applied({DAILY}, {"daily@2026-11-24"})
     after = {ladder: (await whole(boards, ladder)).version for ladder in (ALL_TIME, DAILY, WEEKLY)}
     assert after == {**before, DAILY: before[DAILY] + 2}
 
 
+@ON_EVERY_KIND
 async def test_applying_nothing_does_nothing(boards: Boards) -> None:
-    assert await boards.apply({}) == (set(), set())
+    assert await boards.apply({}) == Applied(set(), set())
 
 
 @pytest.mark.parametrize(
@@ -371,7 +382,7 @@ async def test_applying_nothing_does_nothing(boards: Boards) -> None:
 async def test_entry_that_is_not_better_changes_nothing(boards: Boards, worse: Entry) -> None:
     await build(boards, ALL_TIME, entry(7, 10, passed=True), entry(8, 10))
     before = await whole(boards)
-    assert await boards.apply({ALL_TIME: [worse]}) == (set(), set())
+    assert await boards.apply({ALL_TIME: [worse]}) == Applied(set(), set())
     assert await whole(boards) == before
 
 
@@ -395,7 +406,7 @@ async def test_rebuild_replaces_everything_under_a_new_epoch(boards: Boards, val
 
 async def test_rebuilt_ladder_takes_entries_like_any_other(boards: Boards) -> None:
     await build(boards, ALL_TIME, entry(1, 10), entry(2, 20))
-    assert await boards.apply({ALL_TIME: [entry(1, 9), entry(2, 30), entry(3, 15)]}) == ({ALL_TIME}, set())
+    assert await boards.apply({ALL_TIME: [entry(1, 9), entry(2, 30), entry(3, 15)]}) == Applied({ALL_TIME}, set())
     assert (await whole(boards)).entries == [entry(2, 30), entry(3, 15), entry(1, 10)]
 
 
@@ -490,6 +501,7 @@ async def test_of_two_rebuilds_at_once_one_wins_and_the_other_leaves_nothing(
     assert len(await keys_of(boards, valkey)) == 3
 
 
+@ON_EVERY_KIND
 async def test_rebuild_that_was_overtaken_does_not_undo_what_came_since(boards: Boards) -> None:
     await build(boards, ALL_TIME, entry(1, 1))
     slow = Chunks([entry(1, 1)])
@@ -524,6 +536,7 @@ async def test_rebuild_that_fails_leaves_the_ladder_and_nothing_that_stays(
     assert all(0 < seconds <= TEN_MINUTES for seconds in lives.values())
 
 
+@ON_EVERY_KIND
 async def test_large_ladder_is_rebuilt_in_chunks(boards: Boards) -> None:
     held = [entry(number, number % 1000, at=NOON + number % 13 * MILLISECOND) for number in range(1, 11_001)]
     assert await boards.rebuild(
@@ -564,6 +577,25 @@ async def test_first_entry_does_not_outlive_a_ladder_that_was_built_empty(
     assert all(990 <= seconds <= 1000 for seconds in (await lives_of(boards, valkey)).values())
 
 
+async def test_player_who_is_taken_off_does_not_outlive_a_ladder_that_was_built_empty(
+    boards: Boards, valkey: redis.asyncio.Redis
+) -> None:
+    await build(boards, DAILY)
+    await valkey.expire(f"{boards._prefix}:{{{DAILY}}}:meta", 1000)
+    await boards.apply({DAILY: [Removal(1)]})
+    assert sorted(await keys_of(boards, valkey)) == [f"{{{DAILY}}}:members", f"{{{DAILY}}}:meta"]
+    assert all(990 <= seconds <= 1000 for seconds in (await lives_of(boards, valkey)).values())
+
+
+async def test_entry_that_comes_when_the_last_one_goes_does_not_outlive_the_ladder(
+    boards: Boards, valkey: redis.asyncio.Redis
+) -> None:
+    await build(boards, DAILY, entry(1, 1))
+    await boards.apply({DAILY: [Removal(1), entry(2, 2)]})
+    assert (await whole(boards, DAILY)).entries == [entry(2, 2)]
+    assert -1 not in (await lives_of(boards, valkey)).values()
+
+
 @pytest.mark.parametrize("others", [0, 1])
 async def test_entry_that_becomes_better_does_not_prolong_a_ladder(
     boards: Boards, valkey: redis.asyncio.Redis, others: int
@@ -580,6 +612,7 @@ async def test_entry_that_becomes_better_does_not_prolong_a_ladder(
 # Cursors
 
 
+@ON_EVERY_KIND
 async def test_cursor_goes_forward_only(boards: Boards) -> None:
     await build(boards, ALL_TIME, cursor=5)
     await build(boards, DAILY, cursor=7)
@@ -602,6 +635,7 @@ async def test_cursors_of_two_nodes_end_at_the_later_one(boards: Boards) -> None
     assert await cursors_of(boards, [ALL_TIME]) == {ALL_TIME: max(random.Random(6).sample(range(2, 200), 100))}
 
 
+@ON_EVERY_KIND
 async def test_cursor_of_a_ladder_that_was_rebuilt_meanwhile_stays(boards: Boards) -> None:
     """What a sweep has applied went into the ladder that is gone; the new one says itself up to where it is."""
     await build(boards, ALL_TIME, cursor=1)
@@ -618,10 +652,10 @@ async def test_old_removal_takes_nobody_off_a_ladder_that_was_rebuilt_meanwhile(
     await build(boards, ALL_TIME, entry(1, 1))
     held = await boards.cursors([ALL_TIME])
     await build(boards, ALL_TIME, entry(1, 1))
-    assert await boards.reconcile({ALL_TIME: [Removal(1)]}, held) == (set(), {ALL_TIME}, set())
+    assert await boards.reconcile({ALL_TIME: [Removal(1)]}, held) == Applied(set(), {ALL_TIME}, set())
     assert (await whole(boards)).entries == [entry(1, 1)]
     now = await boards.cursors([ALL_TIME])
-    assert await boards.reconcile({ALL_TIME: [Removal(1)]}, now) == ({ALL_TIME}, set(), set())
+    assert await boards.reconcile({ALL_TIME: [Removal(1)]}, now) == Applied({ALL_TIME}, set(), set())
 
 
 async def test_cursor_is_no_change_of_the_board(boards: Boards) -> None:
@@ -631,6 +665,7 @@ async def test_cursor_is_no_change_of_the_board(boards: Boards) -> None:
     assert await whole(boards) == before
 
 
+@ON_EVERY_KIND
 async def test_no_ladders_have_no_cursors(boards: Boards) -> None:
     assert await cursors_of(boards, []) == {}
     await advance(boards, [], 9)
@@ -646,7 +681,7 @@ async def test_redis_that_has_forgotten_the_scripts_is_told_them_again(
         await valkey.script_flush()
         await build(boards, ALL_TIME, entry(1, score))
         await valkey.script_flush()
-        assert await boards.apply({ALL_TIME: [entry(1, score + 10)], DAILY: []}) == ({ALL_TIME}, {DAILY})
+        assert await boards.apply({ALL_TIME: [entry(1, score + 10)], DAILY: []}) == Applied({ALL_TIME}, {DAILY})
         await valkey.script_flush()
         await advance(boards, [ALL_TIME, DAILY], 9)
         assert await cursors_of(boards, [ALL_TIME]) == {ALL_TIME: 9}
@@ -668,7 +703,7 @@ async def all_unavailable(boards: Boards) -> bool:
     """Whether every call says so, in the time that is promised."""
     async with asyncio.timeout(PROMISED):
         outcomes = await asyncio.gather(*(call(boards) for call in CALLS.values()), return_exceptions=True)
-    return {type(outcome) for outcome in outcomes} == {StoreUnavailable}
+    return {type(outcome) for outcome in outcomes} == {RedisUnavailable}
 
 
 async def test_redis_that_is_away_is_unavailable_in_time_and_then_back(boards: Boards, redis_gate: Gate) -> None:
@@ -696,7 +731,7 @@ async def test_redis_that_hangs_is_unavailable_in_time() -> None:
         async with asyncio.timeout(PROMISED):
             readers = [hanging.read(ALL_TIME, 0, 10) for _ in range(200)]
             outcomes = await asyncio.gather(*readers, return_exceptions=True)
-        assert {type(outcome) for outcome in outcomes} == {StoreUnavailable}
+        assert {type(outcome) for outcome in outcomes} == {RedisUnavailable}
         async with asyncio.timeout(PROMISED):
             await hanging.close()
 
@@ -717,7 +752,7 @@ async def test_change_whose_answer_was_lost_may_be_applied_again(boards: Boards,
     before = await whole(boards)
     await redis_gate.shut()
     await redis_gate.open()
-    assert await gated.apply({ALL_TIME: [entry(1, 1)]}) == (set(), set())
+    assert await gated.apply({ALL_TIME: [entry(1, 1)]}) == Applied(set(), set())
     assert await whole(gated) == before
     await gated.close()
 

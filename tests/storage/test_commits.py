@@ -6,7 +6,6 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import suppress
-from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
@@ -53,6 +52,12 @@ _BUSY = """
 
 async def all_at_once(commits: Commits, changes: Collection[Change]) -> list[Outcome | BaseException]:
     return await asyncio.gather(*(commits.commit(each) for each in changes), return_exceptions=True)
+
+
+_SCANS_AND_ROWS = """
+    SELECT sum(seq_scan)::bigint, sum(n_tup_ins) FILTER (WHERE relname = 'session_events')::bigint
+    FROM pg_stat_user_tables WHERE relname IN ('sessions', 'session_events', 'ladder_entries')
+"""
 
 
 def commit(commits: Commits, made: Change) -> asyncio.Task[Outcome]:
@@ -147,7 +152,8 @@ async def test_change_on_another_version_is_a_conflict_and_changes_nothing(
     await add_players(sql, 1)
     state = await apply(commits, *game(1, 10, passed=True))
     assert state.version == 2
-    wrong = replace(change(1, start(), state), state=replace(change(1, start(), state).state, version=version))
+    good = change(1, start(), state)
+    wrong = good._replace(state=good.state._replace(version=version))
     assert isinstance(await commits.commit(wrong), Conflict)
     assert await sessions.state(1) == state
     assert len(await sessions.history(1)) == 2
@@ -169,7 +175,7 @@ async def test_key_that_was_applied_gives_the_first_event(commits: Commits, sess
     again = (
         begun,
         change(1, Complete(9), state, key="the key"),  # which could be applied, but for its key
-        change(1, Cancel(), replace(state, version=40), key="the key"),
+        change(1, Cancel(), state._replace(version=40), key="the key"),
     )
     for each in again:
         assert await commits.commit(each) == Replayed(event_of(begun))
@@ -312,17 +318,41 @@ async def test_one_key_sent_to_two_nodes_at_once_is_applied_once(
     assert await sql.fetchval(_COUNT_EVENTS) == len(numbers)
 
 
+async def test_commits_never_read_a_table_whole_however_it_grows(commits: Commits, sql: Sql) -> None:
+    numbers = await add_players(sql, 200)
+    states = dict.fromkeys(numbers, NEVER_PLAYED)
+
+    async def everybody() -> None:
+        for _ in range(12):
+            changes = [change(number, start(), states[number]) for number in numbers]
+            assert set(await all_at_once(commits, changes)) == {Applied(())}
+            states.update({each.number: each.state for each in changes})
+
+    async def scans_and_rows() -> tuple[int, int]:
+        # What a connection has counted is seen by others when it is told to say so.
+        await commits._postgres.execute("SELECT pg_stat_force_next_flush()")
+        await sql.execute("SELECT pg_stat_clear_snapshot()")
+        return tuple(await sql.fetchrow(_SCANS_AND_ROWS) or ())
+
+    await everybody()
+    before, rows = await scans_and_rows()
+    await everybody()
+    after, all_rows = await scans_and_rows()
+    assert all_rows == rows * 2  # so the counters are those of the commits
+    assert after == before
+
+
 # Poison
 
 
 def with_key(key: str) -> Callable[[Change], Change]:
-    return lambda good: replace(good, key=key)
+    return lambda good: good._replace(key=key)
 
 
 def with_session(**values: object) -> Callable[[Change], Change]:
     def poison(good: Change) -> Change:
         assert good.state.session is not None
-        return replace(good, state=replace(good.state, session=replace(good.state.session, **values)))  # type: ignore[arg-type]
+        return good._replace(state=good.state._replace(session=good.state.session._replace(**values)))  # type: ignore[arg-type]
 
     return poison
 
@@ -378,7 +408,7 @@ async def test_player_whose_rows_contradict_each_other_fails_alone(
 async def test_poison_costs_its_neighbours_few_statements(commits: Commits, sql: Sql) -> None:
     numbers = await add_players(sql, MAX_BATCH)
     changes = [change(number, start()) for number in numbers]
-    changes[200] = replace(changes[200], key="a\0b")
+    changes[200] = changes[200]._replace(key="a\0b")
     outcomes = await all_at_once(commits, changes)
     assert outcomes.count(Applied(())) == MAX_BATCH - 1
     assert await transactions(sql) <= 9
@@ -667,7 +697,7 @@ async def test_everything_that_can_go_wrong_at_once_applies_nothing_twice_and_lo
         number = draw.choice(numbers)
         state = states[number]
         if draw.random() < 0.1:
-            state = replace(state, version=max(0, state.version + draw.choice((-1, 1, 2))))
+            state = state._replace(version=max(0, state.version + draw.choice((-1, 1, 2))))
         key = "a\0b" if draw.random() < 0.02 else f"key {draw.randrange(10**9)}"
         return change(number, random_command(draw, state), state, at=random_time(draw), key=key)
 

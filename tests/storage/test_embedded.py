@@ -16,7 +16,7 @@ from tempfile import mkdtemp
 import pytest
 
 from storage.data_folder import DataFolderInUse, EmbeddedStoresError
-from storage.embedded import EmbeddedStores, _answers_ping, running_database_url
+from storage.embedded import EmbeddedStores, _answers_ping, running_database_url, running_redis_url
 from tests.storage.own_stores import (
     AS_ROOT,
     NOBODY,
@@ -104,12 +104,14 @@ async def test_nothing_runs_after_a_stop_and_another_stop_changes_nothing(used: 
     assert "Valkey is now ready to exit" in last
 
 
-async def test_running_postgres_is_found_by_its_folder(used: Path) -> None:
+async def test_running_stores_are_found_by_their_folder(used: Path) -> None:
     assert running_database_url(used) is None
     async with stores_in(used) as stores:
         assert running_database_url(used) == stores.database_url
+        assert running_redis_url(used) == stores.redis_url
     assert running_database_url(used) is None
     assert running_database_url(used / "nowhere") is None
+    assert running_redis_url(used / "nowhere") is None
 
 
 async def test_second_server_on_the_folder_is_refused_and_the_first_goes_on(used: Path) -> None:

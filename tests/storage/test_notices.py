@@ -11,19 +11,20 @@ import pytest
 from storage.notices import Notices
 from storage.postgres import StoreUnavailable
 from tests.server.gate import Gate
-from tests.stores import Stores
+from tests.storage.redis_servers import ON_EVERY_KIND
 
 
 @pytest.fixture
-async def notices(stores: Stores) -> AsyncIterator[Notices]:
-    found = Notices.connect(stores.redis_url, uuid4().hex)
+async def notices(redis_url: str) -> AsyncIterator[Notices]:
+    found = Notices.connect(redis_url, uuid4().hex)
     yield found
     await found.close()
 
 
-async def test_every_listener_hears_what_is_published_in_order(notices: Notices, stores: Stores) -> None:
-    other = Notices.connect(stores.redis_url, notices._channel.split(":")[1])
-    stranger = Notices.connect(stores.redis_url, uuid4().hex)
+@ON_EVERY_KIND
+async def test_every_listener_hears_what_is_published_in_order(notices: Notices, redis_url: str) -> None:
+    other = Notices.connect(redis_url, notices._channel.split(":")[1])
+    stranger = Notices.connect(redis_url, uuid4().hex)
     listeners = [each.listen() for each in (notices, other, stranger)]
     assert [await anext(listener) for listener in listeners] == [None] * 3
     for text in ("one", "two", "drei ü"):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import asyncpg
 import pytest
 
-from storage.postgres import PATIENCE_SECONDS, Postgres, StoreUnavailable
+from storage.postgres import PATIENCE_SECONDS, Postgres, StoreUnavailable, deadline_of, one_request
 from tests.server.gate import Gate
 from tests.storage.playing import Sql
 from tests.storage.waiting import PROMISED, blocked_backend, kill_backends, locked, pool, until
@@ -395,3 +395,17 @@ async def test_many_who_are_cancelled_at_any_moment_leave_the_pool_whole(postgre
     assert len(await asyncio.gather(*(postgres.fetch("SELECT 1") for _ in range(8)))) == 8
     # No exception was left for nobody to see.
     gc.collect()
+
+
+async def test_request_of_several_uses_has_one_patience(postgres: Postgres) -> None:
+    """A server that is frozen for the second use has been patient in the first one."""
+    loop = asyncio.get_running_loop()
+    with one_request():
+        assert deadline_of(60) - loop.time() <= PATIENCE_SECONDS
+        await postgres.fetchrow("SELECT pg_sleep($1)", PATIENCE_SECONDS * 0.6)
+        with pytest.raises(StoreUnavailable):
+            await postgres.fetchrow("SELECT pg_sleep($1)", PATIENCE_SECONDS * 0.6)
+        with pytest.raises(StoreUnavailable):
+            await postgres.fetchrow("SELECT 1")
+    assert await postgres.fetchrow("SELECT 1") is not None
+    assert deadline_of(60) - loop.time() > PATIENCE_SECONDS
