@@ -10,6 +10,10 @@ if __name__ == "__main__":
         from conformance.main import run as run_conformance_kit
 
         sys.exit(run_conformance_kit(arguments[1:], sys.stdout))
+    if arguments == ["worker"]:
+        from server.worker import run as run_worker
+
+        sys.exit(run_worker())
     if arguments and not arguments[0].startswith("-"):
         from server.operator import run as run_operators_command
 

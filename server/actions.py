@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from secrets import randbits
 from typing import Any, Final, Protocol
 from uuid import uuid4
@@ -28,7 +30,7 @@ from protocol.client_messages import (
     StartData,
     SubscribeData,
 )
-from protocol.codec import encode
+from protocol.codec import encode, encode_error, encode_session
 from protocol.errors import CloseCode, ErrorCode, RequestError, invalid
 from protocol.fields import Wire
 from protocol.replies import EXCHANGES
@@ -58,13 +60,17 @@ from server.sessions import Outcome, Sessions
 from server.stages import Answering, Eyes, stage_data
 from storage.accounts import Player
 from storage.logins import RefreshTokenReused
-from storage.postgres import StoreUnavailable
+from storage.postgres import StoreUnavailable, one_request
 from storage.sessions import PlayerUnknown
 
 #: What a client is told to wait when a store is down: by then a restart is usually over.
 RETRY_AFTER_MS: Final = 1000
 #: As many as a positive bigint has: nobody finds a session's puzzles by trying seeds.
 _SEED_BITS: Final = 63
+#: Requests that wait for PostgreSQL and for nothing else: hashes and drawings may take their time.
+_ONLY_POSTGRESQL: Final = frozenset(
+    {"session.start", "session.last", "session.complete", "session.close", "session.cancel", "stage.deal"}
+)
 
 
 class Caller(Member, Subscriber, Protocol):
@@ -132,6 +138,13 @@ class Actions:
         self._metrics = metrics
         self._clock = clock
         self._log = log
+        #: What a player does in a session: the command that such a message comes to.
+        self._commands: dict[str, Callable[[Any], Command]] = {
+            "session.start": self._start,
+            "session.complete": self._complete,
+            "session.close": self._close,
+            "session.cancel": self._cancel,
+        }
         self._handlers: dict[str, Callable[[Any, Any], Awaitable[Wire]]] = {
             "auth.register": self._register,
             "auth.login": self._log_in,
@@ -143,11 +156,8 @@ class Actions:
             "user.delete": self._delete,
             "logins.list": self._list_logins,
             "logins.revoke": self._revoke_login,
-            "session.start": self._start,
+            **{kind: partial(self._act, command) for kind, command in self._commands.items()},
             "session.last": self._last,
-            "session.complete": self._complete,
-            "session.close": self._close,
-            "session.cancel": self._cancel,
             "stage.deal": self._deal,
             "stage.answer": self._answer_stage,
             "leaderboard.get": self._get_board,
@@ -160,7 +170,8 @@ class Actions:
     async def perform(self, kind: str, caller: Caller | Visitor, data: Wire) -> Wire:
         """Do what a message of this type asks and give the data of the reply. Raises RequestError only."""
         try:
-            result = await self._handlers[kind](caller, data)
+            with bounded(kind):
+                result = await self._handlers[kind](caller, data)
         except Exception as error:
             refusal = as_request_error(error, self._log)
             self._metrics.request(kind, refusal.code)
@@ -172,6 +183,43 @@ class Actions:
         """The same, as the text of the reply."""
         result = await self.perform(kind, caller, data)
         return encode(EXCHANGES[kind].reply(re=re, data=result))  # type: ignore[call-arg]
+
+    def answer_at_once(
+        self, kind: str, re: str | int, caller: Caller, data: Any, answered: Callable[[bytes | None], None]
+    ) -> bool:
+        """The same without a task, where that can be done: see Sessions.act_at_once. False where it cannot; otherwise
+        `answered` is told the text of the reply, or None where it is for `answer` after all."""
+        command_of = self._commands.get(kind)
+        login = caller.login
+        if command_of is None or login is None:
+            return False
+        try:
+            command = command_of(data)
+        except RequestError:
+            return False
+        number = login.player.number
+
+        def settled(outcome: Outcome | Exception | None) -> None:
+            try:
+                answered(None if outcome is None else self._settled(kind, re, caller, number, outcome))
+            except Exception:
+                self._log.exception("an answer could not be given")
+                caller.close(CloseCode.INTERNAL_ERROR, "internal error")
+
+        return self._sessions.act_at_once(number, command, data.key, settled)
+
+    def _settled(self, kind: str, re: str | int, caller: Caller, number: int, outcome: Outcome | Exception) -> bytes:
+        if isinstance(outcome, Exception):
+            refusal = as_request_error(outcome, self._log)
+            self._metrics.request(kind, refusal.code)
+            return encode_error(re, refusal)
+        self._metrics.request(kind, "ok")
+        state = outcome.state
+        assert state.session is not None  # noqa: S101
+        if outcome.replayed:
+            return encode(SessionMessage(re=re, data=SessionData.of(state, replayed=True)))
+        self._tell_others(caller, number, outcome)
+        return encode_session(re, state.session, state.version)
 
     # Accounts
 
@@ -262,29 +310,30 @@ class Actions:
 
     # Sessions
 
-    async def _start(self, caller: Caller | Visitor, data: StartData) -> SessionData:
-        command = Start(uuid4(), self._rules.stages, data.difficulty, seed=randbits(_SEED_BITS))
-        return await self._act(caller, command, data.key)
+    def _start(self, data: StartData) -> Start:
+        return Start(uuid4(), self._rules.stages, data.difficulty, seed=randbits(_SEED_BITS))
 
-    async def _complete(self, caller: Caller | Visitor, data: ScoreData) -> SessionData:
+    def _complete(self, data: ScoreData) -> Complete:
         if self._rules.judged_only:
             raise RequestError(ErrorCode.SCORE_NOT_ACCEPTED)
-        return await self._act(caller, Complete(self._checked(data.score)), data.key)
+        return Complete(self._checked(data.score))
 
-    async def _close(self, caller: Caller | Visitor, data: ScoreData) -> SessionData:
+    def _close(self, data: ScoreData) -> Close:
         if self._rules.judged_only and data.score > 0:
             raise RequestError(ErrorCode.SCORE_NOT_ACCEPTED)
-        return await self._act(caller, Close(self._checked(data.score)), data.key)
+        return Close(self._checked(data.score))
 
-    async def _cancel(self, caller: Caller | Visitor, data: CancelData) -> SessionData:
-        return await self._act(caller, Cancel(), data.key)
+    def _cancel(self, _data: CancelData) -> Cancel:
+        return Cancel()
 
     async def _last(self, caller: Caller | Visitor, _data: NoData) -> SessionData:
         return SessionData.of(await self._sessions.last(_login_of(caller).player.number))
 
-    async def _act(self, caller: Caller | Visitor, command: Command, key: str | None) -> SessionData:
+    async def _act(
+        self, command_of: Callable[[Any], Command], caller: Caller | Visitor, data: StartData | ScoreData | CancelData
+    ) -> SessionData:
         number = _login_of(caller).player.number
-        outcome = await self._sessions.act(number, command, key)
+        outcome = await self._sessions.act(number, command_of(data), data.key)
         self._tell_others(caller, number, outcome)
         return SessionData.of(outcome.state, replayed=outcome.replayed)
 
@@ -354,6 +403,11 @@ class Actions:
 
     async def _ping(self, _caller: Caller | Visitor, _data: NoData) -> PongData:
         return PongData(server_time=self._clock())
+
+
+def bounded(kind: str) -> AbstractContextManager[None]:
+    """Around a request of this type: how long it waits for PostgreSQL, if that is all that it may wait for."""
+    return one_request() if kind in _ONLY_POSTGRESQL else nullcontext()
 
 
 def as_request_error(error: Exception, log: Log) -> RequestError:

@@ -21,6 +21,7 @@ from server.auth import Authentication, Login
 from server.origins import OriginPolicy
 from server.sessions import Sessions
 from server.socket import Connection, Surroundings
+from storage.postgres import one_request
 
 SUBPROTOCOL: Final = Subprotocol("braingame.v1")
 #: Bytes of a request line and its headers; browsers stay far below.
@@ -152,8 +153,9 @@ class Door(asyncio.Protocol):
             raise RequestError(ErrorCode.ORIGIN_NOT_ALLOWED)
         if authorization is None:
             return None, None
-        login = await self._doorman.authentication.identify(authorization)
-        state = await self._doorman.sessions.last(login.player.number)
+        with one_request():
+            login = await self._doorman.authentication.identify(authorization)
+            state = await self._doorman.sessions.last(login.player.number)
         return login, None if state.session is None else SessionData.of(state)
 
     def _refuse(self, response: Response, error: RequestError) -> None:

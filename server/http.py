@@ -32,7 +32,7 @@ from protocol.http_messages import BoardRowData, HealthData, TokensData, encode_
 from protocol.http_routes import ROUTES, Route
 from protocol.reference import reference
 from protocol.server_messages import AuthenticatedData, LeaderboardData
-from server.actions import Actions, Visitor, as_request_error
+from server.actions import Actions, Visitor, as_request_error, bounded
 from server.admin import Admin
 from server.auth import Login
 from server.health import Health
@@ -45,6 +45,8 @@ T = TypeVar("T", bound=Wire)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _JSON: Final = "application/json"
+#: Says that a board may be out of date.
+STALE_HEADER: Final = "Braingame-Stale"
 #: For requests that are being answered when the server stops. aiohttp waits this long up to three times.
 _SHUTDOWN_SECONDS: Final = 2.0
 _RETRY_AFTER_DEFAULT_SECONDS: Final = 1
@@ -62,6 +64,7 @@ _SECURITY_HEADERS: Final = {
 _CORS_HEADERS: Final = {
     "Access-Control-Allow-Methods": "GET, POST, DELETE",
     "Access-Control-Allow-Headers": "Authorization, Content-Type, Idempotency-Key",
+    "Access-Control-Expose-Headers": STALE_HEADER,
     "Access-Control-Max-Age": "600",
 }
 
@@ -230,7 +233,10 @@ class HttpEdge:
             )
             for entry in board.entries
         }
-        return web.json_response({position: row.model_dump(mode="json") for position, row in rows.items()})
+        # The body is that of the server before this one, in which there is no room for it.
+        headers = {STALE_HEADER: "true"} if board.stale else {}
+        body = {position: row.model_dump(mode="json") for position, row in rows.items()}
+        return web.json_response(body, headers=headers)
 
     # Drawings
 
@@ -273,7 +279,10 @@ class HttpEdge:
 
     async def _not_a_socket(self, _request: web.Request) -> web.Response:
         error = RequestError(ErrorCode.UPGRADE_REQUIRED)
-        return _error(error, {"Upgrade": "websocket", "Connection": "Upgrade"})
+        response = _error(error, {"Upgrade": "websocket", "Connection": "Upgrade, close"})
+        # A balancer that keeps connections to us would send the next one who asks for a socket here, too.
+        response.force_close()
+        return response
 
     def _document(self, contract: dict[str, Any]) -> Handler:
         text = json.dumps(contract, ensure_ascii=False)
@@ -305,7 +314,8 @@ class HttpEdge:
         return visitor
 
     async def _as_player(self, kind: str, request: web.Request, data: Wire) -> Wire:
-        return await self._actions.perform(kind, await self._player(request), data)
+        with bounded(kind):
+            return await self._actions.perform(kind, await self._player(request), data)
 
     async def _body(self, request: web.Request, model: type[T], /, at_most: int | None = None, **more: Any) -> T:
         most = self._max_body_bytes if at_most is None else at_most

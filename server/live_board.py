@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -11,7 +11,15 @@ from game.ranking import Board
 from game.standings import Standings, difference
 from protocol.client_messages import Since
 from protocol.codec import encode
-from protocol.server_messages import EntryData, Leaderboard, LeaderboardData, LeaderboardDelta, LeaderboardDeltaData
+from protocol.server_messages import (
+    EntryData,
+    Leaderboard,
+    LeaderboardData,
+    LeaderboardDelta,
+    LeaderboardDeltaData,
+    LeaderboardStale,
+    LeaderboardStaleData,
+)
 from server.board_reader import BoardReader, Place, leaderboard_data
 from server.changes import ChangedLadders
 from server.clock import Clock
@@ -72,6 +80,10 @@ class LiveBoards:
         self._handed = handed
         self._live: dict[Board, _Live] = {}
         self._loading: dict[Board, asyncio.Lock] = {}
+        #: Who is sent a board whole at the next look.
+        self._refreshing: set[tuple[Subscriber, Board, int]] = set()
+        #: Whether subscribers are told that what they hold may be out of date.
+        self._stale = False
 
     async def subscribe(self, subscriber: Subscriber, board: Board, limit: int, since: Since | None) -> LeaderboardData:
         """Follow the first `limit` rows, from the state that is returned on. Raises StoreUnavailable."""
@@ -82,7 +94,7 @@ class LiveBoards:
         live.groups.setdefault(limit, set()).add(subscriber)
         standings = live.standings
         held = since is not None and (since.epoch, since.version) == (standings.epoch, standings.version)
-        return leaderboard_data(board, standings, None if held else Place(0, limit))
+        return leaderboard_data(board, standings, None if held else Place(0, limit), stale=self._stale)
 
     def unsubscribe(self, subscriber: Subscriber, board: Board) -> None:
         """Stop following; nothing happens to one who does not."""
@@ -100,13 +112,20 @@ class LiveBoards:
         """Changes may have been missed: every board that somebody follows is read anew."""
         self._changes.add([live.standings.ladder for live in self._live.values()])
 
+    def refresh(self, subscriber: Subscriber, board: Board, limit: int) -> None:
+        """Send a subscriber the board whole, as Redis has it from now on, whether or not it has changed."""
+        live = self._live.get(board)
+        if live is not None:
+            self._refreshing.add((subscriber, board, limit))
+            self._changes.add([live.standings.ladder])
+
     def full_frame(self, board: Board, limit: int) -> bytes | None:
         """The state that subscribers of this limit hold now; None when nobody follows the board."""
         live = self._live.get(board)
         if live is None:
             return None
         if limit not in live.full:
-            data = leaderboard_data(board, live.standings, Place(0, limit))
+            data = leaderboard_data(board, live.standings, Place(0, limit), stale=self._stale)
             live.full[limit] = self._frame(encode(Leaderboard(data=data)))
         return live.full[limit]
 
@@ -116,35 +135,82 @@ class LiveBoards:
         while True:
             ladders = await self._changes.wait(_PERIOD_CHECK_SECONDS)
             started = loop.time()
-            now = self._clock()
-            for board, live in list(self._live.items()):
-                if live.standings.ladder in ladders or live.standings.ladder != board.ladder(now):
-                    await self._tick(board)
+            await self._look(ladders)
             if ladders:
                 # What changes meanwhile is collected and goes out with the next tick: this is the conflation.
                 await asyncio.sleep(max(0.0, started + self._interval - loop.time()))
+
+    async def _look(self, ladders: Collection[str]) -> None:
+        """Send what has changed on these ladders and on boards whose period has ended; after a time of doubt, on
+        all."""
+        now = self._clock()
+        refreshing, self._refreshing = self._refreshing, set()
+        recovering = self._stale and not self._reader.behind
+        due = [
+            self._try(board, live.standings.ladder)
+            for board, live in self._live.items()
+            if recovering or live.standings.ladder in ladders or live.standings.ladder != board.ladder(now)
+        ]
+        # At once: they may be on several servers, and one that does not answer would keep the others' waiting.
+        down = not (await due[0] if len(due) == 1 else all(await asyncio.gather(*due)))
+        self._tell(stale=down or self._reader.behind)
+        if down:
+            self._refreshing |= refreshing
+            return
+        for subscriber, board, limit in refreshing:
+            followed = self._live.get(board)
+            if followed is not None and subscriber in followed.groups.get(limit, ()):
+                frame = self.full_frame(board, limit)
+                assert frame is not None  # noqa: S101
+                subscriber.push_board(board, frame)
+
+    async def _try(self, board: Board, ladder: str) -> bool:
+        """Look at one board; False when a store does not answer."""
+        try:
+            await self._tick(board)
+        except StoreUnavailable:
+            # Whoever reports the store's return marks nothing, so keep the board marked.
+            since = self._changes.taken_since(ladder)
+            self._changes.add([ladder], None if since is None else {ladder: since})
+            return False
+        return True
+
+    def _tell(self, *, stale: bool) -> None:
+        """Let every subscriber know, if it is news."""
+        if stale == self._stale:
+            return
+        self._stale = stale
+        for board, live in self._live.items():
+            live.full.clear()
+            message = LeaderboardStale(data=LeaderboardStaleData(board=board.name, stale=stale))
+            frame = self._frame(encode(message))
+            for group in live.groups.values():
+                for subscriber in group:
+                    subscriber.push_board(board, frame)
 
     async def _open(self, board: Board) -> _Live:
         async with self._loading.setdefault(board, asyncio.Lock()):
             live = self._live.get(board)
             if live is None:
                 # Stored before the first subscriber is in it, so the caller must go on without an await.
-                live = self._live[board] = _Live(await self._reader.standings(board, FOLLOWED_ROWS))
+                live = self._live[board] = _Live(await self._standings(board))
                 # A change that came while this was read was reported when nobody followed the board: look once more.
                 self._changes.add([live.standings.ladder])
             return live
 
-    async def _tick(self, board: Board) -> None:
+    async def _standings(self, board: Board) -> Standings:
+        """What a first subscriber is shown: perhaps what was known before a store failed."""
         try:
-            after = await self._reader.standings(board, FOLLOWED_ROWS)
+            return await self._reader.standings(board, FOLLOWED_ROWS)
         except StoreUnavailable:
-            # Whoever reports the store's return marks nothing, so keep the board marked.
-            live = self._live.get(board)
-            if live is not None:
-                ladder = live.standings.ladder
-                since = self._changes.taken_since(ladder)
-                self._changes.add([ladder], None if since is None else {ladder: since})
-            return
+            known = self._reader.known(board, FOLLOWED_ROWS)
+            if known is None:
+                raise
+            self._tell(stale=True)
+            return known
+
+    async def _tick(self, board: Board) -> None:
+        after = await self._reader.standings(board, FOLLOWED_ROWS)
         live = self._live.get(board)
         if live is None:
             return

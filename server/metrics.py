@@ -1,57 +1,149 @@
-"""What the server counts, in Prometheus' text format (https://prometheus.io/docs/instrumenting/exposition_formats/)."""
+"""What the server counts, in Prometheus' text format (https://prometheus.io/docs/instrumenting/exposition_formats/).
+
+Several workers count in files of one folder (prometheus_client's multiprocess mode), so that whichever of them is
+scraped tells of all.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import os
 from collections.abc import Callable
+from datetime import datetime
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, multiprocess
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from server.version import VERSION
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
+#: The folder that several workers share. prometheus_client reads it while it is imported.
+SHARED_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
+_LOOK_SECONDS: Final = 1.0
 #: Seconds; a group commit takes some milliseconds, and an action is given up after 1.5 s.
 _COMMIT_BUCKETS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 
 
 class Metrics:
-    """The figures of one server, in a registry of its own."""
+    """The figures of one server, in a registry of its own, or of all workers on a port."""
 
     def __init__(self) -> None:
-        self._registry = CollectorRegistry()
-        Info("braingame_build", "What runs.", registry=self._registry).info({"version": VERSION})
+        self._registry = registry = CollectorRegistry()
+        self._shared = SHARED_FOLDER in os.environ
+        self._looks: list[Callable[[], None]] = []
+        build = Gauge("braingame_build_info", "What runs.", ["version"], registry=registry, multiprocess_mode="livemax")
+        build.labels(VERSION).set(1)
         self._requests = Counter(
             "braingame_requests",
             "Requests by type, and what came of them: ok, or the code of the error.",
             ["type", "outcome"],
-            registry=self._registry,
+            registry=registry,
         )
+        self._outcomes: dict[tuple[str, str], Counter] = {}
         self._commits = Histogram(
             "braingame_commit_seconds",
             "From an action that is decided to its durable outcome.",
             buckets=_COMMIT_BUCKETS,
-            registry=self._registry,
+            registry=registry,
         )
-        self._connections = Gauge("braingame_connections", "Open sockets by role.", ["role"], registry=self._registry)
+        self._connections = Gauge(
+            "braingame_connections", "Open sockets by role.", ["role"], registry=registry, multiprocess_mode="livesum"
+        )
         self._behind = Gauge(
-            "braingame_boards_behind", "1 while the boards in Redis may be behind PostgreSQL.", registry=self._registry
+            "braingame_boards_behind",
+            "1 while the boards in Redis may be behind PostgreSQL.",
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+        self._canary = Gauge(
+            "braingame_canary_seconds",
+            "How long the last proof of delivery took, through Redis to a socket.",
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+        self._canary_landed = Gauge(
+            "braingame_canary_landed_timestamp_seconds",
+            "When delivery was proven last.",
+            registry=registry,
+            multiprocess_mode="livemin",
+        )
+        self._checked_players = Counter(
+            "braingame_check_players", "Players whose log was replayed by the rolling check.", registry=registry
+        )
+        self._checked_ladders = Counter(
+            "braingame_check_ladders", "Boards that the rolling check has gone through.", registry=registry
+        )
+        self._differences = Counter(
+            "braingame_check_differences",
+            "What the rolling check found to be other than the log makes it.",
+            registry=registry,
+        )
+        self._check_passed = Gauge(
+            "braingame_check_last_pass_timestamp_seconds",
+            "When the rolling check was last through with all players, in Unix time; 0 before.",
+            registry=registry,
+            multiprocess_mode="max",
         )
 
     def watch(self, connections: Callable[[], tuple[int, int]], boards_behind: Callable[[], bool]) -> None:
         """Where to look at each scrape: open sockets of players and of spectators, and whether boards are behind."""
-        self._connections.labels("player").set_function(lambda: connections()[0])
-        self._connections.labels("spectator").set_function(lambda: connections()[1])
-        self._behind.set_function(lambda: float(boards_behind()))
+
+        def look() -> None:
+            players, spectators = connections()
+            self._connections.labels("player").set(players)
+            self._connections.labels("spectator").set(spectators)
+            self._behind.set(boards_behind())
+
+        self._looks.append(look)
+
+    async def run(self) -> None:
+        """Look each second for those who scrape another worker, until cancelled."""
+        while True:
+            self._look()
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    def landed(self, seconds: float) -> None:
+        """A canary was delivered (server/canary.py)."""
+        self._canary.set(seconds)
+        self._canary_landed.set_to_current_time()
 
     def request(self, kind: str, outcome: str) -> None:
         """A request was answered."""
-        self._requests.labels(kind, outcome).inc()
+        counter = self._outcomes.get((kind, outcome))
+        if counter is None:
+            # Looking for it takes the library longer than counting.
+            counter = self._outcomes[kind, outcome] = self._requests.labels(kind, outcome)
+        counter.inc()
 
     def commit(self, seconds: float) -> None:
         """An action was committed, or could not be."""
         self._commits.observe(seconds)
 
+    def checked(self, players: int, ladders: int, differences: int) -> None:
+        """What one look of the rolling check has come to: how many of each."""
+        self._checked_players.inc(players)
+        self._checked_ladders.inc(ladders)
+        self._differences.inc(differences)
+
+    def check_passed(self, at: datetime) -> None:
+        """The rolling check is through with all players."""
+        self._check_passed.set(at.timestamp())
+
     def text(self) -> bytes:
         """All of it, to be scraped."""
-        return generate_latest(self._registry)
+        self._look()
+        if not self._shared:
+            return generate_latest(self._registry)
+        together = CollectorRegistry()
+        multiprocess.MultiProcessCollector(together)  # type: ignore[no-untyped-call]
+        return generate_latest(together)
+
+    def _look(self) -> None:
+        for look in self._looks:
+            look()
+
+
+def forget_worker(pid: int, folder: str) -> None:
+    """A worker has ended: what it counted stays in the sums, and what it had open does not."""
+    multiprocess.mark_process_dead(pid, folder)  # type: ignore[no-untyped-call]

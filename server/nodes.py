@@ -27,6 +27,13 @@ TICK_SECONDS: Final = 0.05
 BEAT_SECONDS: Final = 3.0
 
 
+def notice_of(node: str, ladders: Collection[str], players: Collection[int], canary: int | None = None) -> str:
+    """What a node tells the others: which ladders it has changed in Redis, and whose sessions in PostgreSQL; and itself
+    which canary it has let fly."""
+    notice: dict[str, object] = {"node": node, "ladders": sorted(ladders), "players": sorted(players)}
+    return json.dumps(notice if canary is None else {**notice, "canary": canary})
+
+
 class OtherNodes:
     """Two tasks, `tell` and `hear`, which their owner starts and cancels."""
 
@@ -39,14 +46,18 @@ class OtherNodes:
         *,
         changed: Callable[[Collection[str]], None],
         missed: Callable[[], None],
+        canary: Callable[[int], None] = lambda _flight: None,
     ) -> None:
-        """`changed` is told which ladders other nodes have changed, `missed` that some may have been."""
+        """`changed` is told which ladders other nodes have changed, `missed` that some may have been, `canary` which of
+        this node's own has come back."""
         self._notices = notices
         self._hub = hub
         self._sessions = sessions
         self._log = log
         self._changed = changed
         self._missed = missed
+        self._canary = canary
+        self._released: int | None = None
         self._node = uuid4().hex
         self._ladders: set[str] = set()
         self._players: set[int] = set()
@@ -63,6 +74,11 @@ class OtherNodes:
         self._players.add(number)
         self._news.set()
 
+    def release(self, flight: int) -> None:
+        """Let a canary fly with the next notice (server/canary.py)."""
+        self._released = flight
+        self._news.set()
+
     async def tell(self) -> None:
         """Send what there is to tell, until cancelled. What cannot be sent is dropped: the nodes look at everything
         when Redis is back."""
@@ -73,9 +89,9 @@ class OtherNodes:
             self._news.clear()
             ladders, self._ladders = self._ladders, set()
             players, self._players = self._players, set()
-            notice = {"node": self._node, "ladders": sorted(ladders), "players": sorted(players)}
+            released, self._released = self._released, None
             with suppress(StoreUnavailable):
-                await self._notices.publish(json.dumps(notice))
+                await self._notices.publish(notice_of(self._node, ladders, players, released))
             await asyncio.sleep(TICK_SECONDS)
 
     async def hear(self) -> None:
@@ -85,12 +101,16 @@ class OtherNodes:
                 self._missed()
                 continue
             try:
-                notice = json.loads(text)
-                if notice["node"] != self._node:
-                    self._changed([str(ladder) for ladder in notice["ladders"]])
-                    await self._push_sessions(notice["players"])
+                await self._act(json.loads(text))
             except (ValueError, TypeError, KeyError):
                 self._log.warning("a notice of another node could not be read", notice=text[:200])
+
+    async def _act(self, notice: dict[str, Any]) -> None:
+        if notice["node"] != self._node:
+            self._changed([str(ladder) for ladder in notice["ladders"]])
+            await self._push_sessions(notice["players"])
+        elif "canary" in notice:
+            self._canary(notice["canary"])
 
     async def _push_sessions(self, players: list[Any]) -> None:
         here = [number for number in players if self._hub.of_player(number)]

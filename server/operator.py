@@ -9,54 +9,45 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime
-from typing import Final, NoReturn, TextIO
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final, TextIO
 from uuid import UUID
 
 from pydantic import ValidationError
 
 from protocol.admin_messages import ReasonData
-from server import log as logging
+from server.audit_command import AUDIT_HELP, REBUILD_HELP, add_audit, add_rebuild, run_audit, run_rebuild
 from server.clock import utc_now
-from server.settings import SettingError, Settings, parse_settings
+from server.command_line import EXIT_OK, EXIT_REFUSED, Parser, Refused, table
+from server.command_stores import postgres_of
+from server.settings import SettingError, parse_settings
 from storage.accounts import AccountGone
 from storage.data_folder import EmbeddedStoresError
-from storage.embedded import EmbeddedStores, running_database_url
 from storage.operators import KnownPlayer, Operators
-from storage.postgres import Postgres, StoreUnavailable
-from storage.schema import SchemaError, prepare_schema
+from storage.postgres import StoreUnavailable
+from storage.schema import SchemaError
 from storage.sessions import PlayerUnknown
-
-EXIT_OK: Final = 0
-EXIT_REFUSED: Final = 2
 
 DEFAULT_URL: Final = "http://127.0.0.1:8080"
 #: Seconds between the two looks at /metrics, and how long the server may take for one.
 LOOK_SECONDS: Final = 1.0
 _SCRAPE_SECONDS: Final = 5.0
 
-Row = Sequence[object]
 Metrics = Mapping[tuple[str, str], float]
 Command = Callable[[Operators, argparse.Namespace, TextIO], Awaitable[None]]
 
 
-class Refused(Exception):
-    """One line for whoever typed the command."""
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise Refused(f"{message} (try --help)")
-
-
 def run(arguments: Sequence[str], output: TextIO = sys.stdout) -> int:
-    """Do what one command says; gives the exit code: 0, or 2 for what was refused, with one line on standard error."""
+    """Do what one command says; gives the exit code: 0, or 2 for what was refused, with one line on standard error;
+    `audit` and `rebuild` have a 1 of their own."""
     try:
         given = _parser().parse_args(arguments)
         if given.command == "figures":
             _show_figures(given.url, output)
+        elif given.command == "audit":
+            return asyncio.run(run_audit(parse_settings([]), given, output))
+        elif given.command == "rebuild":
+            return asyncio.run(run_rebuild(parse_settings([]), given, output))
         else:
             asyncio.run(_with_operators(given, output))
     except (Refused, SettingError, EmbeddedStoresError, SchemaError) as error:
@@ -75,8 +66,8 @@ def _refuse(line: str) -> int:
     return EXIT_REFUSED
 
 
-def _parser() -> _Parser:
-    parser = _Parser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="run_server.py",
         description="What operators do. The database is that of the server's settings: DATABASE_URL, or the embedded "
         "one of BRAINGAME_DATA_DIR, whether a server runs on it or not.",
@@ -109,6 +100,8 @@ def _parser() -> _Parser:
     command("acts", "What operators have done, the newest first.")
     figures = command("figures", "What a running server does in one second.")
     figures.add_argument("--url", default=DEFAULT_URL, help=f"where it is ({DEFAULT_URL})")
+    add_audit(command("audit", AUDIT_HELP))
+    add_rebuild(command("rebuild", REBUILD_HELP))
     return parser
 
 
@@ -132,46 +125,8 @@ def _session_id(text: str) -> UUID:
 async def _with_operators(given: argparse.Namespace, output: TextIO) -> None:
     if getattr(given, "reason", None) is not None:
         given.reason = _checked_reason(given.reason)
-    async with _postgres(parse_settings([])) as postgres:
+    async with postgres_of(parse_settings([])) as postgres:
         await _COMMANDS[given.command](Operators(postgres), given, output)
-
-
-@asynccontextmanager
-async def _postgres(settings: Settings) -> AsyncIterator[Postgres]:
-    """The server's database. The schema is carried forward only where a server's start would, and nobody is at work."""
-    if settings.database_url is not None:
-        async with _connected(settings.database_url) as postgres:
-            yield postgres
-        return
-    running = running_database_url(settings.data_dir)
-    if running is not None:
-        try:
-            found = await Postgres.connect(running, connections=1)
-        except StoreUnavailable:
-            pass  # Left behind by a server that was killed.
-        else:
-            await found.close()
-            async with _connected(running) as postgres:
-                yield postgres
-            return
-    # Its lock keeps us out where a server is just starting or stopping.
-    async with EmbeddedStores(settings.data_dir, redis=False, log=logging.configure()) as stores:
-        assert stores.database_url is not None  # noqa: S101
-        async with _connected(stores.database_url, migrate=settings.migrates) as postgres:
-            yield postgres
-
-
-@asynccontextmanager
-async def _connected(database_url: str, *, migrate: bool = False) -> AsyncIterator[Postgres]:
-    try:
-        await prepare_schema(database_url, migrate=migrate)
-        postgres = await Postgres.connect(database_url, connections=1)
-    except ValueError as error:
-        raise Refused(f"DATABASE_URL: {str(error).partition(chr(10))[0]}") from None
-    try:
-        yield postgres
-    finally:
-        await postgres.close()
 
 
 def _checked_reason(text: str) -> str:
@@ -199,7 +154,7 @@ async def _find(operators: Operators, given: argparse.Namespace, output: TextIO)
         (player.number, player.username, player.email, player.registered_at, player.off_boards, player.is_admin)
         for player in players
     ]
-    _table(output, ("number", "username", "email", "registered", "off boards", "admin"), rows)
+    table(output, ("number", "username", "email", "registered", "off boards", "admin"), rows)
 
 
 async def _log(operators: Operators, given: argparse.Namespace, output: TextIO) -> None:
@@ -233,7 +188,7 @@ async def _log(operators: Operators, given: argparse.Namespace, output: TextIO) 
     first = log[0].state.session
     assert first is not None  # noqa: S101
     output.write(f"{_name(player)}, session {session_id}, difficulty {first.difficulty}\n")
-    _table(output, ("version", "at", "action", "score", "verdict", "status", "stage", "total", "answer"), rows)
+    table(output, ("version", "at", "action", "score", "verdict", "status", "stage", "total", "answer"), rows)
 
 
 async def _take_off(operators: Operators, given: argparse.Namespace, output: TextIO) -> None:
@@ -265,7 +220,7 @@ async def _acts(operators: Operators, given: argparse.Namespace, output: TextIO)
         )
         for act in await operators.acts()
     ]
-    _table(output, ("id", "at", "operator", "act", "player", "reason"), rows)
+    table(output, ("id", "at", "operator", "act", "player", "reason"), rows)
 
 
 _COMMANDS: Final[Mapping[str, Command]] = {
@@ -302,7 +257,7 @@ def _show_figures(url: str, output: TextIO) -> None:
         ("commit p50 ms", _milliseconds(histogram_quantile(commits, 0.5))),
         ("commit p99 ms", _milliseconds(histogram_quantile(commits, 0.99))),
     ]
-    _table(output, ("figure", "now"), rows)
+    table(output, ("figure", "now"), rows)
 
 
 def _scrape(url: str) -> Metrics:
@@ -348,23 +303,3 @@ def _milliseconds(seconds: float | None) -> float | None:
 
 def _name(player: KnownPlayer) -> str:
     return f"{player.username or ''}#{player.number}"
-
-
-def _table(output: TextIO, head: Sequence[str], rows: Sequence[Row]) -> None:
-    lines = [list(head), *([_cell(value) for value in row] for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    for line in lines:
-        text = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        output.write(f"{text.rstrip()}\n")
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
-    text = f"{value:g}" if isinstance(value, float) else str(value)
-    # What a client has sent must not steer the terminal.
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)

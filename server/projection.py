@@ -2,7 +2,8 @@
 
 Two ways lead there. What this node has just committed is applied at once. And every second the changes since each
 ladder's cursor are read from PostgreSQL and applied again, which costs little and heals whatever the first way missed:
-a crash between commit and projection, a Redis that was away, was emptied, or lost its last second.
+a crash between commit and projection, a Redis that was away, was emptied, or lost its last second. A ladder whose part
+of a Redis Cluster is away is left behind for that time; the others go on.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Final, Protocol
 from game.ranking import BOARDS, Entry, Removal, has_period, prevailing
 from server.clock import Clock
 from server.log import Log
-from storage.boards import Boards
+from storage.boards import Boards, Cursor
 from storage.ladders import Ladders
 from storage.postgres import StoreUnavailable
 
@@ -47,6 +48,8 @@ class Projection:
         self._idle = asyncio.Event()
         self._idle.set()
         self._rebuilding: dict[str, asyncio.Lock] = {}
+        #: Where each ladder's cursor was put by the last sweep.
+        self._advanced: dict[str, Cursor] = {}
         self._healthy = True
 
     @property
@@ -105,28 +108,46 @@ class Projection:
         """Bring every board up to what PostgreSQL holds now, building those that Redis does not have."""
         ladders = self._current_ladders()
         cursors = await self._boards.cursors(ladders)
-        missing = [ladder for ladder, cursor in cursors.items() if cursor is None]
-        for ladder in missing:
-            await self.rebuild(ladder)
-        known = [cursor.at for cursor in cursors.values() if cursor is not None]
-        if known:
+        unreached = ladders - cursors.keys()
+        for ladder, cursor in cursors.items():
+            if cursor is None or self._went_back(ladder, cursor):
+                await self.rebuild(ladder)
+        held = {ladder: cursor for ladder, cursor in cursors.items() if cursor is not None}
+        if held:
             horizon = await self._ladders.horizon()
-            if min(known) < horizon:
-                outdated: set[str] = set()
-                async for chunk in self._ladders.changes(min(known), horizon):
-                    # A ladder of the past that Redis has forgotten stays forgotten until somebody asks for it.
-                    changed, _, barred = await self._boards.reconcile(chunk, cursors)
-                    self._changed(changed)
-                    outdated |= barred
-                for ladder in outdated:
-                    # PostgreSQL shows a player whom Redis keeps out: put back by an operator, perhaps on another node.
-                    await self.rebuild(ladder)
+            oldest = min(cursor.at for cursor in held.values())
+            if oldest < horizon:
+                unreached |= await self._catch_up(oldest, horizon, cursors, unreached)
                 # One that was rebuilt meanwhile, here or by another node, has an epoch and a cursor of its own.
-                held = {ladder: cursor for ladder, cursor in cursors.items() if cursor is not None}
+                held = {ladder: cursor for ladder, cursor in held.items() if ladder not in unreached}
                 await self._boards.advance(held, horizon)
-        if not self._healthy:
+                self._advanced = {ladder: Cursor(cursor.epoch, horizon) for ladder, cursor in held.items()}
+        if unreached:
+            self._report(StoreUnavailable("a part of Redis does not answer"))
+        elif not self._healthy:
             self._healthy = True
             self._log.info("the boards are up to date again")
+            # What was applied by a call that was never answered has been told to nobody.
+            self._changed(ladders)
+
+    async def _catch_up(
+        self, since: int, horizon: int, cursors: Mapping[str, Cursor | None], unreached: Collection[str]
+    ) -> set[str]:
+        """Apply the changes in between, but for ladders that were not reached before; gives those that were not reached
+        now."""
+        lost: set[str] = set()
+        outdated: set[str] = set()
+        async for chunk in self._ladders.changes(since, horizon):
+            there = {ladder: entries for ladder, entries in chunk.items() if ladder not in unreached}
+            # A ladder of the past that Redis has forgotten stays forgotten until somebody asks for it.
+            done = await self._boards.reconcile(there, cursors)
+            self._changed(done.changed)
+            outdated |= done.barred
+            lost |= done.unreached
+        for ladder in outdated:
+            # PostgreSQL shows a player whom Redis keeps out: put back by an operator, perhaps on another node.
+            await self.rebuild(ladder)
+        return lost
 
     async def put_back(self, ladders: Collection[str]) -> None:
         """Show now, rather than at the next sweep, that PostgreSQL has somebody back on these ladders. Those of the
@@ -152,13 +173,22 @@ class Projection:
             self._rebuilding.pop(ladder, None)
 
     async def _apply(self, entries: Mapping[str, Sequence[Entry | Removal]], since: Mapping[str, float]) -> None:
-        changed, missing = await self._boards.apply(entries)
-        self._changed(changed, {ladder: since[ladder] for ladder in changed})
-        for ladder in missing:
+        done = await self._boards.apply(entries)
+        self._changed(done.changed, {ladder: since[ladder] for ladder in done.changed})
+        if done.unreached:
+            # As in `run`: their cursors still stand before these entries.
+            self._report(StoreUnavailable("a part of Redis does not answer"))
+        for ladder in done.missing:
             # The entries are committed, so the rebuild brings them along. A removal alone, perhaps from each day of a
             # year, is no reason for one.
             if any(isinstance(entry, Entry) for entry in entries[ladder]):
                 await self.rebuild(ladder)
+
+    def _went_back(self, ladder: str, cursor: Cursor) -> bool:
+        """Redis has lost what it had applied: a replica that was behind has taken over, or a disk. The entries would
+        be found again, but versions would be given out twice, so the ladder needs a new epoch."""
+        last = self._advanced.get(ladder)
+        return last is not None and last.epoch == cursor.epoch and cursor.at < last.at
 
     def _current_ladders(self) -> set[str]:
         # Those of a moment ago too: at midnight the last entries of a day may still be on their way.

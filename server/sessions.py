@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from game.ranking import Entry, entry_of
 from game.session import Close, Command, Complete, Deal, Judged, PlayerState, Refusal, Start, step
 from protocol.errors import ErrorCode, RequestError
 from server.clock import Clock
+from server.turn import Turn
 from storage.commits import Applied, Change, Commits, Conflict, Replayed, new_key
+from storage.commits import Outcome as Committed
 from storage.postgres import StoreUnavailable
 from storage.sessions import Event, SessionStore
 
@@ -28,8 +31,7 @@ _LONGEST_PAUSE_SECONDS: Final = 0.03
 Improved = Callable[[dict[str, list[Entry]]], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """The state that an action led to. `replayed`: it was applied before, under the same key. `score` and `judged` are
     those of a stage that ended with it."""
 
@@ -72,7 +74,7 @@ class Plain:
 @dataclass(slots=True)
 class _Player:
     state: PlayerState | None = None
-    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    turn: Turn = field(default_factory=Turn)
     users: int = 0
 
 
@@ -110,6 +112,58 @@ class Sessions:
         """The committed states of several players, read afresh."""
         return await self._store.states(numbers)
 
+    def act_at_once(
+        self, number: int, command: Command, key: str | None, settled: Callable[[Outcome | Exception | None], None]
+    ) -> bool:
+        """Apply a command without a task of its own, which is what nearly all actions of a player who plays come to.
+
+        False where that cannot be done: another action is under way, or the state has to be read. Otherwise `settled`
+        is told, once, what `act` would return or raise; or None where nothing was done and it is for `act` to look
+        again.
+        """
+        player = self._players.get(number)
+        if player is None or player.state is None or not player.turn.take_at_once():
+            return False
+        now = self._clock()
+        state = step(player.state, command, now)
+        if not isinstance(state, PlayerState):
+            # Refused only on a state that was just read.
+            player.turn.give_back()
+            return False
+        self._players.move_to_end(number)
+        player.users += 1
+        begun = time.monotonic()
+        score = _score_of(command)
+
+        def tell(committed: Committed | Exception) -> None:
+            seconds = time.monotonic() - begun
+            player.state = None
+            outcome: Outcome | Exception | None = None
+            match committed:
+                case Applied(ladders):
+                    self._applied(seconds)
+                    player.state = state
+                    self._announce(number, state, ladders)
+                    outcome = Outcome(state, False, score)
+                case Replayed(event):
+                    try:
+                        outcome = _replay(event, Plain(command), replayed=key is not None)
+                    except RequestError as refused:
+                        outcome = refused
+                case Conflict():
+                    # Two patiences one after the other would be more than is promised.
+                    if seconds > PATIENCE_SECONDS / 3:
+                        outcome = StoreUnavailable("another node was faster")
+                case Exception():
+                    outcome = committed
+            self._committed(seconds)
+            player.users -= 1
+            player.turn.give_back()
+            settled(outcome)
+
+        self._commits.put(Change(number, command.action, score, state, now, key or new_key()), tell)
+        return True
+
     async def act(self, number: int, command: Command, key: str | None) -> Outcome:
         """Apply a command; returns after it is durable. Raises RequestError (`no_session`, `session_not_active`,
         `key_reused`) when nothing was done, StoreUnavailable when that could not be learned in time."""
@@ -126,13 +180,15 @@ class Sessions:
     async def _in_turn(self, number: int, request: Request, key: str | None) -> Outcome:
         player = self._enter(number)
         try:
-            async with player.turn:
-                try:
-                    return await self._act(number, player, request, key)
-                except BaseException:
-                    # Whatever happened, the next action starts from what PostgreSQL says.
-                    player.state = None
-                    raise
+            await player.turn.take()
+            try:
+                return await self._act(number, player, request, key)
+            except BaseException:
+                # Whatever happened, the next action starts from what PostgreSQL says.
+                player.state = None
+                raise
+            finally:
+                player.turn.give_back()
         finally:
             player.users -= 1
 

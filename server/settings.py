@@ -43,14 +43,16 @@ class Settings(BaseSettings):
     """Address to listen on."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     """TCP port; 0 picks a free one."""
-    workers: Annotated[int, Field(ge=1, le=1)] = 1
-    """Server processes on the port; this release runs one."""
+    workers: Annotated[int, Field(ge=1, le=64)] = 1
+    """Server processes on the port; about one for each core that the stores leave."""
     data_dir: Path = Path("var")
     """Folder of the embedded stores and of the token secret."""
     database_url: str | None = _unprefixed("database_url")
     """PostgreSQL 14 or later; without it an embedded one is started."""
+    database_pooler: Literal["none", "transaction"] = "none"
+    """What DATABASE_URL leads to: PostgreSQL itself, or a pooler such as PgBouncer in transaction mode."""
     redis_url: str | None = _unprefixed("redis_url")
-    """Redis 7 or compatible; without it an embedded Valkey is started."""
+    """Redis 7 or compatible, also redis+cluster:// or redis+sentinel://; without it an embedded Valkey is started."""
     jwt_secret: str | None = None
     """Secret that signs access tokens, at least 32 bytes; without it one is kept in the data folder."""
     token_seconds: Annotated[int, Field(ge=1, le=31_536_000)] = 3600
@@ -97,6 +99,11 @@ class Settings(BaseSettings):
         if self.stages * self.max_stage_score > MAX_TOTAL_SCORE:
             raise ValueError(f"BRAINGAME_STAGES times BRAINGAME_MAX_STAGE_SCORE has to stay below {MAX_TOTAL_SCORE}")
         return self
+
+    @property
+    def pooled(self) -> bool:
+        """Whether each transaction may be on another connection to PostgreSQL."""
+        return self.database_pooler == "transaction"
 
     @property
     def migrates(self) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import socket
 from collections import deque
 from dataclasses import dataclass
 from typing import Final
@@ -34,6 +35,7 @@ from protocol.server_messages import (
 from server.actions import Actions, user_data
 from server.auth import Login
 from server.clock import Clock
+from server.frames import short_text, text_frame
 from server.hub import Hub
 from server.limits import (
     BYTES_OF_ONE_MESSAGE,
@@ -63,6 +65,9 @@ EXPIRY_NOTICE_SECONDS: Final = 60.0
 RECONNECT_SPREAD_MS: Final = (200, 2000)
 #: Bytes that wait for a slow reader before it is left out of the deltas: some dozens of them.
 _HIGH_WATER: Final = 64 * 1024
+#: Bytes that the kernel holds beyond that (it takes twice the number). By itself it would let them grow to megabytes
+#: for a slow reader, and none of them can be left out any more; a board at its fastest needs some 100 KB a second.
+_KERNEL_ROOM: Final = 32 * 1024
 #: Messages that wait for their turn before no more is read from the network, and their bytes.
 _INBOX_FULL: Final = 32
 _INBOX_FULL_BYTES: Final = 1024 * 1024
@@ -81,11 +86,6 @@ class Surroundings:
     server: str
     limits: LimitsData
     rate_limited: bool
-
-
-def text_frame(payload: bytes) -> bytes:
-    """A message's text as an unfragmented, unmasked frame: what a server puts on the wire."""
-    return Frame(Opcode.TEXT, payload).serialize(mask=False)
 
 
 class Connection(asyncio.Protocol):
@@ -108,8 +108,11 @@ class Connection(asyncio.Protocol):
         self._inbox: deque[tuple[ClientMessage | UndecodableError, int]] = deque()
         self._inbox_bytes = 0
         self._fragments: list[bytes] = []
-        self._worker: asyncio.Task[None] | None = None
-        self._room: asyncio.Future[None] | None = None
+        #: The request that is being answered, and the task that does so, where it takes its time.
+        self._current: ClientMessage | None = None
+        self._task: asyncio.Task[None] | None = None
+        #: Nothing more is read, since the inbox is full; nothing more is answered, since the client does not read.
+        self._paused = False
         self._congested = False
         self._closing = False
         self._draining = False
@@ -128,6 +131,7 @@ class Connection(asyncio.Protocol):
     def open(self, login: Login | None, session: SessionData | None) -> None:
         """Take over the transport after the handshake and say welcome."""
         self._transport.set_write_buffer_limits(high=_HIGH_WATER)
+        self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _KERNEL_ROOM)
         self.login = login
         self._watch_size()
         self._around.hub.add(self)
@@ -151,6 +155,11 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the network."""
+        # Nearly always one message in one piece, while the library is in the middle of nothing.
+        text = short_text(data)
+        if text is not None and not (self._fragments or self._closing or self._protocol.reader.buffer):
+            self._take_text(text)
+            return
         self._protocol.receive_data(data)
         self._take_events()
         self._flush()
@@ -173,8 +182,8 @@ class Connection(asyncio.Protocol):
         ):
             if timer is not None:
                 timer.cancel()
-        if self._worker is not None:
-            self._worker.cancel()
+        if self._task is not None:
+            self._task.cancel()
         for board in self._following:
             self._around.live.unsubscribe(self, board)
             self._around.places.unfollow(self, board)
@@ -186,7 +195,7 @@ class Connection(asyncio.Protocol):
             assert isinstance(event, Frame)  # noqa: S101
             match event.opcode:
                 case Opcode.TEXT | Opcode.CONT:
-                    self._take_text(event)
+                    self._take_frame(event)
                 case Opcode.BINARY:
                     self.close(CloseCode.BINARY_FRAME, "text frames only")
                 case Opcode.PONG:
@@ -194,10 +203,7 @@ class Connection(asyncio.Protocol):
                 case _:
                     pass
 
-    def _take_text(self, frame: Frame) -> None:
-        if self._closing or self._draining:
-            # What comes after the server has said that it stops is not begun: the client sends it again elsewhere.
-            return
+    def _take_frame(self, frame: Frame) -> None:
         text = bytes(frame.data)
         if not frame.fin or self._fragments:
             self._fragments.append(text)
@@ -205,6 +211,12 @@ class Connection(asyncio.Protocol):
                 return
             text = b"".join(self._fragments)
             self._fragments.clear()
+        self._take_text(text)
+
+    def _take_text(self, text: bytes) -> None:
+        if self._closing or self._draining:
+            # What comes after the server has said that it stops is not begun: the client sends it again elsewhere.
+            return
         try:
             request: ClientMessage | UndecodableError = decode(text)
         except UndecodableError as error:
@@ -216,39 +228,31 @@ class Connection(asyncio.Protocol):
             request = error
         self._inbox.append((request, len(text)))
         self._inbox_bytes += len(text)
-        if self._inbox_is_full():
+        if self._current is None:
+            self._go_on()
+        if not self._paused and self._inbox_is_full():
+            self._paused = True
             self._transport.pause_reading()
-        if self._worker is None:
-            self._worker = self._loop.create_task(self._work())
 
     # Answering
 
-    async def _work(self) -> None:
-        """Answer what is in the inbox, one after the other, so that replies keep the order of the requests. Ends when
-        there is nothing left; the next message starts a new one."""
+    def _go_on(self) -> None:
+        """Begin what is in the inbox, one after the other, so that replies keep the order of the requests."""
         try:
-            while self._inbox and not self._closing:
+            # Who does not read its replies gets no more of them: memory stays bounded.
+            while self._inbox and self._current is None and not self._closing and not self._congested:
                 request, size = self._inbox.popleft()
-                await self._answer(request, size)
                 self._inbox_bytes -= size
-                if self._congested:
-                    # Who does not read its replies gets no more of them: memory stays bounded.
-                    self._room = self._loop.create_future()
-                    await self._room
-                if not self._inbox_is_full() and not self._transport.is_reading():
-                    self._transport.resume_reading()
+                self._begin(request, size)
         except Exception:
-            self._around.log.exception("a connection failed", connection=self.id)
-            self.close(CloseCode.INTERNAL_ERROR, "internal error")
-        finally:
-            self._worker = None
-        if self._draining:
+            self._fail()
+        if self._paused and not self._inbox_is_full():
+            self._paused = False
+            self._transport.resume_reading()
+        if self._draining and self._current is None and not self._congested:
             self.close(CloseCode.GOING_AWAY, "the server stops")
 
-    def _inbox_is_full(self) -> bool:
-        return len(self._inbox) >= _INBOX_FULL or self._inbox_bytes >= _INBOX_FULL_BYTES
-
-    async def _answer(self, request: ClientMessage | UndecodableError, size: int) -> None:
+    def _begin(self, request: ClientMessage | UndecodableError, size: int) -> None:
         # Before anything else, or what is not understood would be a way around the limits.
         cost = 1 + size // BYTES_OF_ONE_MESSAGE
         wait = self._bucket.take(self._loop.time(), cost) if self._around.rate_limited else 0.0
@@ -266,11 +270,37 @@ class Connection(asyncio.Protocol):
                 self.close(CloseCode.MALFORMED, "too many malformed messages")
             return
         self._malformed = 0
+        self._current = request
+        if not self._around.actions.answer_at_once(request.type, request.id, self, request.data, self._answered):
+            self._task = self._loop.create_task(self._answer(request))
+
+    def _answered(self, reply: bytes | None) -> None:
+        if reply is None and self._current is not None and not self._closing:
+            self._task = self._loop.create_task(self._answer(self._current))
+            return
+        self._current = None
+        if reply is not None:
+            self._send(reply)
+        if self._inbox or self._paused or self._draining:
+            self._go_on()
+
+    async def _answer(self, request: ClientMessage) -> None:
+        """Answer what takes its time."""
         try:
-            reply = await self._around.actions.answer(request.type, request.id, self, request.data)
-        except RequestError as error:
-            reply = encode_error(request.id, error)
-        self._send(reply)
+            try:
+                reply = await self._around.actions.answer(request.type, request.id, self, request.data)
+            except RequestError as error:
+                reply = encode_error(request.id, error)
+            self._answered(reply)
+        except Exception:
+            self._fail()
+
+    def _fail(self) -> None:
+        self._around.log.exception("a connection failed", connection=self.id)
+        self.close(CloseCode.INTERNAL_ERROR, "internal error")
+
+    def _inbox_is_full(self) -> bool:
+        return len(self._inbox) >= _INBOX_FULL or self._inbox_bytes >= _INBOX_FULL_BYTES
 
     # What handlers and boards do with a connection
 
@@ -322,8 +352,8 @@ class Connection(asyncio.Protocol):
         spread = random.randint(*RECONNECT_SPREAD_MS)  # noqa: S311
         self.push(encode(ServerDraining(data=DrainingData(reconnect_after_ms=spread))))
         self._draining = True
-        if self._worker is None:
-            self.close(CloseCode.GOING_AWAY, "the server stops")
+        if self._current is None:
+            self._go_on()
 
     def close(self, code: CloseCode, reason: str) -> None:
         """Start the closing handshake; nothing more is sent or answered."""
@@ -333,8 +363,9 @@ class Connection(asyncio.Protocol):
         if self._protocol.state is State.OPEN:
             self._protocol.send_close(code, reason)
         self._flush()
-        if not self._transport.is_closing() and not self._transport.is_reading():
+        if self._paused and not self._transport.is_closing():
             # The client's own close frame comes behind everything that it has sent.
+            self._paused = False
             self._transport.resume_reading()
 
     def abort(self) -> None:
@@ -352,7 +383,10 @@ class Connection(asyncio.Protocol):
         for data in self._protocol.data_to_send():
             if data:
                 self._transport.write(data)
-            elif self._transport.can_write_eof():
+                continue
+            # The end of our side: a transport raises for whatever would be written after it.
+            self._closing = True
+            if self._transport.can_write_eof():
                 self._transport.write_eof()
             else:
                 self._transport.close()
@@ -381,8 +415,8 @@ class Connection(asyncio.Protocol):
             frame = self._around.live.full_frame(board, self._following[board])
             if frame is not None and not self._closing:
                 self._transport.write(frame)
-        if self._room is not None and not self._room.done():
-            self._room.set_result(None)
+        if self._current is None:
+            self._go_on()
 
     def _stuck(self) -> None:
         self.close(CloseCode.STUCK_READER, "stuck reader")

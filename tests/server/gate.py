@@ -16,6 +16,10 @@ class Gate:
         self._port = 0
         self._open: dict[asyncio.Task[None], list[asyncio.StreamWriter]] = {}
         self._answers = True
+        self._passing = asyncio.Event()
+        self._passing.set()
+        #: Seconds that each piece waits on its way.
+        self.delay = 0.0
         self.connections = 0
 
     async def __aenter__(self) -> Gate:
@@ -50,6 +54,14 @@ class Gate:
                 writer.transport.abort()
         await asyncio.gather(*self._open, return_exceptions=True)
 
+    def hold(self) -> None:
+        """Nothing passes any more, and no connection breaks: a cable that was pulled out."""
+        self._passing.clear()
+
+    def let_pass(self) -> None:
+        """All goes on, with what was held."""
+        self._passing.set()
+
     def swallow_answers(self) -> None:
         """From now on requests arrive, but their answers are lost together with the connection."""
         self._answers = False
@@ -65,7 +77,10 @@ class Gate:
     async def _pass_on(self, reader: asyncio.StreamReader, writers: list[asyncio.StreamWriter]) -> None:
         (writer,) = writers
         try:
-            store_reader, store_writer = await self._to_store()
+            try:
+                store_reader, store_writer = await self._to_store()
+            except OSError:
+                return  # It really is not there.
             writers.append(store_writer)
             await asyncio.gather(self._pump(reader, store_writer), self._pump(store_reader, writer, answers=True))
         finally:
@@ -88,6 +103,9 @@ class Gate:
             while data := await reader.read(65536):
                 if answers and not self._answers:
                     break
+                await self._passing.wait()
+                if self.delay:
+                    await asyncio.sleep(self.delay)
                 writer.write(data)
                 await writer.drain()
         writer.transport.abort()

@@ -20,7 +20,7 @@ from storage.boards import Boards
 from storage.ladders import Ladders
 from storage.postgres import Postgres, StoreUnavailable
 from tests.server.conftest import NewPlayer
-from tests.server.fakes import MORNING, FakeClock, Running
+from tests.server.fakes import MORNING, FakeClock, Running, until
 from tests.server.gate import Gate
 from tests.server.ladders import Ladder, random_entry
 
@@ -163,19 +163,63 @@ async def test_all_of_an_answer_is_of_one_version(reader: BoardReader, boards: B
     assert (second.total, len(rows(second))) == (3, 3)
 
 
-async def test_nobody_reads_a_board_while_redis_is_away(
+async def test_only_what_is_known_of_a_board_is_shown_while_redis_is_away_and_said_to_be_stale(
+    redis_gate: Gate, postgres: Postgres, ladder: Ladder, clock: FakeClock, log: Log
+) -> None:
+    await ladder.write(*(Entry(number, False, 1000 - number, MORNING) for number in range(1, 31)))
+    boards = Boards.connect(redis_gate.url, str(await Ladders(postgres).deployment()))
+    reader = reader_of(boards, postgres, clock, log)[0]
+    first = await reader.leaderboard(BOARD, Place(0, 20))
+    assert first.stale is None
+    await reader.leaderboard(BOARD, Place(0, 10))  # tells less of the same state
+    await reader.leaderboard(BOARDS["daily"], Place(0, 10))
+    await redis_gate.shut()
+    assert await reader.leaderboard(BOARD, Place(0, 20)) == first.model_copy(update={"stale": True})
+    window = await reader.leaderboard(BOARD, Place(12, 5))
+    assert (window.stale, window.total, rows(window)) == (True, 30, [(place, place) for place in range(13, 18)])
+    for place in (Place(0, 21), Place(20, 10)):
+        with pytest.raises(StoreUnavailable):
+            await reader.leaderboard(BOARD, place)
+    with pytest.raises(StoreUnavailable):
+        await reader.around(BOARD, 1, 10)
+    with pytest.raises(StoreUnavailable):
+        await reader.leaderboard(BOARDS["weekly"], Place(0, 1))  # was never read
+    # The end of this one is known, so there is nothing on any later place.
+    assert (await reader.leaderboard(BOARDS["daily"], Place(50, 10))).entries == []
+    await redis_gate.open()
+    assert (await reader.leaderboard(BOARD, Place(20, 10))).stale is None
+    await boards.close()
+
+
+async def test_board_that_redis_may_not_have_whole_is_said_to_be_stale(
     redis_gate: Gate, postgres: Postgres, clock: FakeClock, log: Log
 ) -> None:
+    boards = Boards.connect(redis_gate.url, str(await Ladders(postgres).deployment()))
+    reader, projection, _ = reader_of(boards, postgres, clock, log)
+    async with Running(projection.run()):
+        await projection.sweep()
+        await redis_gate.shut()
+        projection.put({"all-time": [Entry(1, False, 1, MORNING)]})
+        await until(lambda: reader.behind, "the entry cannot be applied")
+        await redis_gate.open()
+        for data in (await reader.leaderboard(BOARD, Place(0, 10)), await reader.around(BOARD, 1, 10)):
+            assert data.stale is True
+        await projection.sweep()
+        assert (await reader.leaderboard(BOARD, Place(0, 10))).stale is None
+    await boards.close()
+
+
+async def test_player_who_was_taken_off_is_not_shown_from_memory(
+    redis_gate: Gate, postgres: Postgres, ladder: Ladder, clock: FakeClock, log: Log
+) -> None:
+    await ladder.write(Entry(1, False, 10, MORNING))
     boards = Boards.connect(redis_gate.url, str(await Ladders(postgres).deployment()))
     reader = reader_of(boards, postgres, clock, log)[0]
     await reader.leaderboard(BOARD, Place(0, 10))
     await redis_gate.shut()
+    await reader.take_off(1, ["all-time"])
     with pytest.raises(StoreUnavailable):
         await reader.leaderboard(BOARD, Place(0, 10))
-    with pytest.raises(StoreUnavailable):
-        await reader.around(BOARD, 1, 10)
-    await redis_gate.open()
-    await reader.leaderboard(BOARD, Place(0, 10))
     await boards.close()
 
 

@@ -12,7 +12,8 @@ from tests.server.gate import Gate
 async def test_health_names_what_is_down_now(postgres_gate: Gate, redis_gate: Gate) -> None:
     postgres = await Postgres.connect(postgres_gate.url, connections=1)
     boards = Boards.connect(redis_gate.url, "health")
-    health = Health(Ladders(postgres), boards)
+    delivered = True
+    health = Health(Ladders(postgres), boards, lambda: delivered)
     assert await health.down() == []
     await redis_gate.shut()
     assert await health.down() == ["redis"]
@@ -21,5 +22,9 @@ async def test_health_names_what_is_down_now(postgres_gate: Gate, redis_gate: Ga
     await redis_gate.open()
     await postgres_gate.open()
     assert await health.down() == []
+    delivered = False
+    assert await health.down() == ["delivery"]
+    await redis_gate.shut()
+    assert await health.down() == ["redis"]  # which explains it
     await boards.close()
     await postgres.close()

@@ -15,7 +15,7 @@ import asyncpg
 import pytest
 
 from protocol.errors import ERRORS, ErrorCode
-from server import http, main
+from server import http, node
 from server.actions import Actions
 from tests.server.clients import client_of
 from tests.server.edge import Edge, edge_on, raw_to
@@ -479,7 +479,7 @@ async def test_body_of_another_type_is_refused(player: Caller) -> None:
 
 
 async def test_body_that_is_too_large_is_refused(player: Caller) -> None:
-    body = b'{"score":1}' + b" " * main.MAX_MESSAGE_BYTES
+    body = b'{"score":1}' + b" " * node.MAX_MESSAGE_BYTES
     await player.refused(413, "too_large", "POST", "/api/sessions/last/complete", body)
 
 
@@ -537,7 +537,7 @@ async def test_stores_that_are_away_are_named_and_nothing_is_half_done(
         await caller.post("/api/sessions")
         await redis_gate.shut()
         assert await caller.get("/readyz") == (503, {"status": "not ready", "down": ["redis"]})
-        await caller.refused(503, "unavailable", "GET", "/api/leaderboard")
+        await caller.refused(503, "unavailable", "GET", "/api/leaderboard?board=weekly")
         # Play goes on without the boards.
         assert (await caller.post("/api/sessions/last/complete", {"score": 5}))[0] == 200
         await postgres_gate.shut()
@@ -700,7 +700,7 @@ async def test_drawings_are_compared_over_http(player: Caller) -> None:
     assert 0 < said["distance"] <= 100
     bad = {**same, "drawnImage": "AAAA"}
     await player.refused(400, "image_unreadable", "POST", "/api/images/compare", bad)
-    huge = {**same, "drawnImage": "A" * main.MAX_PLAYER_MESSAGE_BYTES}
+    huge = {**same, "drawnImage": "A" * node.MAX_PLAYER_MESSAGE_BYTES}
     await player.refused(413, "too_large", "POST", "/api/images/compare", huge)
     player.token = None
     await player.refused(401, "unauthenticated", "POST", "/api/images/compare", same)

@@ -14,9 +14,10 @@ import redis.asyncio
 from structlog.testing import LogCapture
 
 from game.ranking import ALL_TIME, BOARDS, Board, Entry
+from game.standings import Standings
 from protocol.client_messages import Since
 from protocol.codec import decode_server_message
-from protocol.server_messages import EntryData, Leaderboard, LeaderboardData, LeaderboardDelta
+from protocol.server_messages import EntryData, Leaderboard, LeaderboardData, LeaderboardDelta, LeaderboardStale
 from server.board_reader import BoardReader, Place
 from server.changes import ChangedLadders
 from server.live_board import LiveBoards
@@ -26,7 +27,7 @@ from server.projection import Projection
 from storage.accounts import Accounts
 from storage.boards import Boards
 from storage.ladders import Ladders
-from storage.postgres import Postgres
+from storage.postgres import Postgres, StoreUnavailable
 from tests.server.conftest import NewPlayer
 from tests.server.fakes import MORNING, FakeClock, Running, until
 from tests.server.gate import Gate
@@ -45,9 +46,11 @@ class Follower:
         self.rows: dict[int, EntryData] = {}
         self.epoch, self.version, self.total = "", 0, 0
         self.deltas = self.fulls = 0
+        self.stale = False
 
     def take(self, data: LeaderboardData) -> None:
         assert data.entries is not None
+        self.stale = data.stale is True
         self.epoch, self.version, self.total = data.epoch, data.version, data.total
         self.rows = {
             entry.number: EntryData(**{name: getattr(entry, name) for name in EntryData.model_fields})
@@ -62,6 +65,11 @@ class Follower:
             assert message.data.board == board.name
             self.fulls += 1
             self.take(message.data)
+            return
+        if isinstance(message, LeaderboardStale):
+            assert message.data.board == board.name
+            assert message.data.stale is not self.stale
+            self.stale = message.data.stale
             return
         assert isinstance(message, LeaderboardDelta)
         delta = message.data
@@ -94,9 +102,9 @@ class Scene:
     clock: FakeClock
 
     async def apply(self, *entries: Entry, ladder: str = "all-time") -> None:
-        changed, missing = await self.boards.apply({ladder: list(entries)})
-        assert not missing
-        self.changes.add(changed)
+        applied = await self.boards.apply({ladder: list(entries)})
+        assert not applied.missing
+        self.changes.add(applied.changed)
 
     async def follow(self, limit: int, board: Board = ALL_TIME) -> Follower:
         follower = Follower(limit)
@@ -158,6 +166,42 @@ async def test_deltas_add_up_to_the_board_at_every_limit(scene: Scene, new_playe
 
 async def _level(scene: Scene, follower: Follower) -> bool:
     return await scene.is_level(follower)
+
+
+class _OneStuck(BoardReader):
+    """The server that has one of the boards does not answer until it is let go."""
+
+    let_go: asyncio.Event
+
+    async def standings(self, board: Board, rows: int) -> Standings:
+        if board == ALL_TIME:
+            await self.let_go.wait()
+        return await super().standings(board, rows)
+
+
+async def test_board_that_is_stuck_does_not_keep_others_waiting(
+    boards: Boards, postgres: Postgres, clock: FakeClock, log: Log, new_player: NewPlayer
+) -> None:
+    other = BOARDS["all-time:3"]
+    changes = ChangedLadders()
+    projection = Projection(boards, Ladders(postgres), clock, log, changes.add)
+    reader = _OneStuck(boards, projection, Names(Accounts(postgres)), clock)
+    reader.let_go = asyncio.Event()
+    reader.let_go.set()
+    live = LiveBoards(reader, changes, clock, log, hertz=HERTZ, frame=lambda payload: payload)
+    scene = Scene(boards, changes, reader, projection, live, clock)
+    number = (await new_player()).number
+    await projection.sweep()
+    stuck, free = await scene.follow(10), await scene.follow(10, other)
+    for ladder in ("all-time", "all-time:3"):
+        await scene.apply(Entry(number, False, 1, MORNING), ladder=ladder)
+    reader.let_go.clear()
+    async with Running(live.run()):
+        await until(lambda: free.deltas > 0, "the board that is not stuck")
+        assert stuck.deltas == 0
+        reader.let_go.set()
+        await scene.check(stuck)
+        await scene.check(free, other)
 
 
 async def test_staleness_is_counted_from_the_oldest_commit_in_what_was_sent(
@@ -440,4 +484,58 @@ async def test_boards_go_on_when_redis_is_back(
         await redis_gate.open()
         await scene.check(follower)
         assert (follower.shown(), follower.deltas) == ([(1, 1)], 1)
+    await behind_gate.close()
+
+
+async def test_followers_are_told_when_a_board_may_be_out_of_date_and_when_it_is_not_any_more(
+    redis_gate: Gate, boards: Boards, postgres: Postgres, clock: FakeClock, log: Log
+) -> None:
+    behind_gate = Boards.connect(redis_gate.url, str(await Ladders(postgres).deployment()))
+    scene = scene_on(behind_gate, postgres, clock, log, HERTZ)
+    await scene.projection.sweep()
+    async with Running(scene.live.run(), scene.projection.sweep_for_ever()):
+        await scene.apply(Entry(1, False, 1, MORNING))
+        early = [await scene.follow(10), await scene.follow(100), await scene.follow(10, BOARDS["daily"])]
+        await redis_gate.shut()
+        await until(lambda: all(follower.stale for follower in early), "all are told, though nothing has changed")
+        # Who comes now is shown what is known, and so is a slow reader who catches up.
+        late = await scene.follow(25)
+        assert (late.stale, late.shown()) == (True, [(1, 1)])
+        frame = scene.live.full_frame(ALL_TIME, 100)
+        assert frame is not None
+        early[1].push_board(ALL_TIME, frame)
+        assert (early[1].stale, early[1].shown()) == (True, [(1, 1)])
+        with pytest.raises(StoreUnavailable):
+            await scene.follow(10, BOARDS["weekly:7"])
+        # Another node goes on.
+        await boards.apply({"all-time": [Entry(2, False, 2, MORNING)]})
+        await redis_gate.open()
+        # Looked at again and again: a sweep that began while Redis was away may fail afterwards.
+        everybody = [*early, late, await scene.follow(10)]
+        await until(lambda: not any(one.stale for one in everybody), "all are told that it is over")
+        # What was missing came before that.
+        for follower in (*early[:2], late):
+            assert follower.shown() == [(2, 2), (1, 1)]
+    await behind_gate.close()
+
+
+async def test_board_that_is_known_from_an_earlier_follower_is_shown_and_goes_on_when_redis_is_back(
+    redis_gate: Gate, boards: Boards, postgres: Postgres, clock: FakeClock, log: Log
+) -> None:
+    behind_gate = Boards.connect(redis_gate.url, str(await Ladders(postgres).deployment()))
+    scene = scene_on(behind_gate, postgres, clock, log, HERTZ)
+    await scene.projection.sweep()
+    await scene.apply(*(Entry(number, False, 100 - number, MORNING) for number in range(1, 31)))
+    async with Running(scene.live.run()):
+        first = await scene.follow(10)
+        scene.live.unsubscribe(first, ALL_TIME)
+        # Reading the first ten again must not make the thirty forgotten.
+        await scene.reader.leaderboard(ALL_TIME, Place(0, 10))
+        await redis_gate.shut()
+        follower = await scene.follow(50)
+        assert (follower.stale, len(follower.rows), follower.total) == (True, 30, 30)
+        await boards.apply({"all-time": [Entry(31, True, 1, MORNING)]})
+        await redis_gate.open()
+        await until(lambda: not follower.stale, "the board is live again")
+        assert (len(follower.rows), next(iter(follower.rows)), follower.deltas) == (31, 31, 1)
     await behind_gate.close()

@@ -33,7 +33,7 @@ def empty_surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     ("arguments", "named"),
     [
         (["--port", "eighty"], "BRAINGAME_PORT"),
-        (["--workers", "2"], "BRAINGAME_WORKERS"),
+        (["--workers", "0"], "BRAINGAME_WORKERS"),
         (["--jwt-secret", "hunter2"], "BRAINGAME_JWT_SECRET"),
         (["--no-such-flag"], "--no-such-flag"),
         (["--database-url", "nonsense", "--redis-url", "redis://127.0.0.1:1"], "DATABASE_URL"),

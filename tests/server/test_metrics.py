@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from prometheus_client.parser import text_string_to_metric_families
 
 from server.metrics import Metrics
@@ -45,3 +47,16 @@ def test_connections_and_boards_are_looked_at_when_scraped() -> None:
     assert found["braingame_connections", ("player",)] == 3
     assert found["braingame_connections", ("spectator",)] == 5
     assert found["braingame_boards_behind", ()] == 1
+
+
+def test_rolling_check_is_counted() -> None:
+    metrics = Metrics()
+    assert samples(metrics)["braingame_check_last_pass_timestamp_seconds", ()] == 0
+    metrics.checked(50, 1, 0)
+    metrics.checked(7, 0, 2)
+    metrics.check_passed(datetime(2026, 11, 23, tzinfo=UTC))
+    found = samples(metrics)
+    assert found["braingame_check_players_total", ()] == 57
+    assert found["braingame_check_ladders_total", ()] == 1
+    assert found["braingame_check_differences_total", ()] == 2
+    assert found["braingame_check_last_pass_timestamp_seconds", ()] == 1795392000

@@ -13,6 +13,7 @@ import pytest
 import structlog
 
 from server import operator
+from server.command_line import Refused
 from server.operator import histogram_quantile, run
 from storage.accounts import Accounts
 from storage.operators import Act, Operators
@@ -258,7 +259,7 @@ async def test_figures_are_those_of_a_running_server(
         quiet = dict(cells(await done("figures", "--url", f"{edge.http}/"))[1:])
         assert (quiet["actions/s"], quiet["commit p50 ms"]) == ("0", "-")
         # Something else answers there.
-        with pytest.raises(operator.Refused, match="is not a Brain Game server"):
+        with pytest.raises(Refused, match="is not a Brain Game server"):
             await asyncio.to_thread(operator._show_figures, f"{edge.http}/healthz?", io.StringIO())
 
 

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import pytest
 import redis.asyncio
+import structlog
 from structlog.testing import LogCapture
 
 from game.ranking import ALL_TIME, BOARDS, Entry, Removal
 from server.changes import ChangedLadders
 from server.log import Log
 from server.projection import Projection
-from storage.boards import Boards, LadderMissing, Window
+from storage.boards import Applied, Boards, Cursor, LadderMissing, Window
 from storage.ladders import Ladders
 from storage.postgres import Postgres, StoreUnavailable
 from tests.server.fakes import MORNING, FakeClock, Running, until
 from tests.server.gate import Gate
 from tests.server.ladders import Ladder
+from tests.storage.redis_servers import cluster
 from tests.stores import Stores
 
 LADDER = "all-time"
@@ -228,6 +230,151 @@ async def test_redis_that_was_away_catches_up(
         ("info", "the boards are up to date again"),
     ]
     await boards.close()
+
+
+async def test_change_whose_answer_was_lost_is_told_once_redis_is_back(
+    redis_gate: Gate, postgres: Postgres, ladder: Ladder, clock: FakeClock, log: Log, changes: ChangedLadders
+) -> None:
+    """It is on the board by then, so no sweep finds that it makes a difference."""
+    ladders = Ladders(postgres)
+    boards = Boards.connect(redis_gate.url, str(await ladders.deployment()))
+    projection = Projection(boards, ladders, clock, log, changes.add)
+    await projection.sweep()
+    await boards.apply({LADDER: []})  # from now on Redis knows the script
+    await ladder.write(entry(1, 10))
+    await changes.wait(0)
+    redis_gate.swallow_answers()
+    async with Running(projection.run()):
+        projection.put({LADDER: [entry(1, 10)]})
+        await until(lambda: projection.behind, "that the answer is missed")
+    assert await changes.wait(0) == set()
+    await redis_gate.shut()
+    await redis_gate.open()
+    assert (await shown(boards)).entries == [entry(1, 10)]
+    await projection.sweep()
+    assert not projection.behind
+    assert LADDER in await changes.wait(0)
+    await boards.close()
+
+
+async def test_ladder_that_went_back_in_redis_gets_a_new_epoch(
+    projection: Projection,
+    boards: Boards,
+    valkey: redis.asyncio.Redis,
+    sql: asyncpg.Connection[asyncpg.Record],
+    ladder: Ladder,
+) -> None:
+    """A replica that lacks the last changes has taken over: its versions are older, and would be given out again."""
+    await projection.sweep()
+    await ladder.write(entry(1, 10))
+    await projection.sweep()
+    keys = {key: f"{boards._prefix}:{{{LADDER}}}:{key}" for key in ("meta", "ranks", "members")}
+    behind = {key: await valkey.dump(name) or b"" for key, name in keys.items()}
+    await ladder.write(entry(2, 20))
+    # Cursors go no further than to what every transaction has left behind.
+    last = int(await sql.fetchval("SELECT max(changed_by::text::bigint) FROM ladder_entries"))
+
+    async def passed() -> bool:
+        await projection.sweep()
+        cursor = (await boards.cursors([LADDER]))[LADDER]
+        return cursor is not None and cursor.at > last
+
+    await until(passed, "a cursor behind the change")
+    before = await shown(boards)
+    for key, name in keys.items():
+        await valkey.restore(name, 0, behind[key], replace=True)
+    assert (await shown(boards)).version < before.version
+    await projection.sweep()
+    after = await shown(boards)
+    assert after.epoch != before.epoch
+    assert after.entries == [entry(2, 20), entry(1, 10)]
+    # Once, and not again and again.
+    await projection.sweep()
+    assert (await shown(boards)).epoch == after.epoch
+
+
+async def test_ladders_go_on_while_a_part_of_redis_is_away(
+    postgres: Postgres,
+    sql: asyncpg.Connection[asyncpg.Record],
+    clock: FakeClock,
+    log: Log,
+    capture: LogCapture,
+    changes: ChangedLadders,
+) -> None:
+    with cluster() as servers:
+        ladders = Ladders(postgres)
+        deployment = str(await ladders.deployment())
+        boards = Boards.connect(servers.url, deployment)
+        projection = Projection(boards, ladders, clock, log, changes.add)
+        await projection.sweep()
+        frozen = servers.owner(f"{{{LADDER}}}")
+        names = [board.ladder(clock.now) for board in BOARDS.values()]
+        there = next(name for name in names if servers.owner(f"{{{name}}}") is not frozen)
+        away_too = next(n for n in names if n != LADDER and servers.owner(f"{{{n}}}") is frozen)
+        await changes.wait(0)
+        frozen.freeze()
+        async with Running(projection.run()):
+            for score, name in ((10, there), (10, LADDER)):
+                await Ladder(sql, name).write(entry(1, score))
+            projection.put({there: [entry(1, 10)], LADDER: [entry(1, 10)]})
+            await until(lambda: projection.behind, "that a part is missed")
+            assert there in await changes.wait(0)
+            # By a node that did not come to apply it; the sweep finds it.
+            await Ladder(sql, there).write(entry(2, 20))
+            await Ladder(sql, away_too).write(entry(2, 20))
+            await until(lambda: _swept(projection, boards, there, [entry(2, 20), entry(1, 10)]), "the sweep")
+            assert there in await changes.wait(0)
+            assert projection.behind
+            frozen.thaw()
+            await until(lambda: _swept(projection, boards, LADDER, [entry(1, 10)]), "the part that was away")
+            await until(lambda: _swept(projection, boards, away_too, [entry(2, 20)]), "all of it")
+            await until(lambda: _well(projection), "that nothing is missed any more")
+        assert {LADDER, away_too} <= await changes.wait(0)
+        assert [line["event"] for line in capture.entries] == [
+            "the boards fall behind until the stores are back",
+            "the boards are up to date again",
+        ]
+        await boards.close()
+
+
+class _LostOnTheWay(Boards):
+    """The part of Redis that has one ladder is away just when entries are applied, and back for the cursors."""
+
+    async def reconcile(
+        self, entries: Mapping[str, Collection[Entry | Removal]], held: Mapping[str, Cursor | None] | None = None
+    ) -> Applied:
+        done = await super().reconcile({name: entries[name] for name in entries if name != LADDER}, held or {})
+        return done._replace(unreached={LADDER} & entries.keys())
+
+
+async def test_cursor_stays_before_what_a_sweep_could_not_apply(
+    projection: Projection, boards: Boards, postgres: Postgres, ladder: Ladder, sql: asyncpg.Connection[asyncpg.Record]
+) -> None:
+    await projection.sweep()
+    before = await boards.cursors([LADDER, "all-time:3"])
+    await ladder.write(entry(1, 10))
+    await Ladder(sql, "all-time:3").write(entry(1, 10))
+    losing = _LostOnTheWay(boards._redis, boards._prefix)
+    await Projection(losing, Ladders(postgres), FakeClock(), structlog.get_logger(), lambda *_: None).sweep()
+    after = await boards.cursors([LADDER, "all-time:3"])
+    assert after[LADDER] == before[LADDER]
+    assert after["all-time:3"] != before["all-time:3"]
+    assert (await shown(boards)).entries == []
+    await projection.sweep()
+    assert (await shown(boards)).entries == (await shown(boards, "all-time:3")).entries == [entry(1, 10)]
+
+
+async def _swept(projection: Projection, boards: Boards, name: str, expected: list[Entry]) -> bool:
+    try:
+        await projection.sweep()
+        return (await shown(boards, name)).entries == expected
+    except StoreUnavailable:
+        return False
+
+
+async def _well(projection: Projection) -> bool:
+    await projection.sweep()
+    return not projection.behind
 
 
 async def test_player_who_is_put_back_in_postgresql_is_shown_after_a_sweep(

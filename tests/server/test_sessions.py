@@ -35,10 +35,23 @@ class Node:
     sessions: Sessions
     store: SessionStore
     improved: list[dict[str, list[Entry]]] = field(default_factory=list)
+    #: As a socket asks for actions: without a task where that can be done.
+    at_once: bool = False
+
+    async def act(self, number: int, command: Command, key: str | None) -> Outcome:
+        if self.at_once:
+            told: asyncio.Queue[Outcome | Exception | None] = asyncio.Queue()
+            if self.sessions.act_at_once(number, command, key, told.put_nowait):
+                outcome = await told.get()
+                if isinstance(outcome, Exception):
+                    raise outcome
+                if outcome is not None:
+                    return outcome
+        return await self.sessions.act(number, command, key)
 
     async def play(self, number: int, *commands: Command, key: str | None = None) -> Outcome:
         for command in commands:
-            outcome = await self.sessions.act(number, command, key)
+            outcome = await self.act(number, command, key)
         return outcome
 
 
@@ -53,9 +66,10 @@ async def node_on(database_url: str, clock: FakeClock) -> AsyncIterator[Node]:
         yield Node(Sessions(store, commits, clock, improved.append), store, improved)
 
 
-@pytest.fixture
-async def node(database_url: str, clock: FakeClock) -> AsyncIterator[Node]:
+@pytest.fixture(params=["in a task", "at once"])
+async def node(request: pytest.FixtureRequest, database_url: str, clock: FakeClock) -> AsyncIterator[Node]:
     async with node_on(database_url, clock) as found:
+        found.at_once = request.param == "at once"
         yield found
 
 
@@ -103,7 +117,7 @@ def check_log(history: list[Event], last: PlayerState) -> None:
 
 async def refusal(node: Node, number: int, command: Command, key: str | None = None) -> RequestError:
     with pytest.raises(RequestError) as caught:
-        await node.sessions.act(number, command, key)
+        await node.act(number, command, key)
     return caught.value
 
 
@@ -170,7 +184,7 @@ async def test_unknown_player_is_no_player(node: Node) -> None:
     with pytest.raises(PlayerUnknown):
         await node.sessions.last(99)
     with pytest.raises(PlayerUnknown):
-        await node.sessions.act(99, start(), None)
+        await node.act(99, start(), None)
 
 
 async def test_refusal_carries_the_session_and_changes_nothing(node: Node, number: int) -> None:
@@ -184,7 +198,7 @@ async def test_refusal_carries_the_session_and_changes_nothing(node: Node, numbe
 
 async def test_action_whose_client_has_gone_does_not_disturb_the_next(node: Node, number: int) -> None:
     await node.play(number, start())
-    going = asyncio.create_task(node.sessions.act(number, Complete(1), "key-of-the-one-who-left"))
+    going = asyncio.create_task(node.act(number, Complete(1), "key-of-the-one-who-left"))
     await asyncio.sleep(0)
     going.cancel()
     await asyncio.gather(going, return_exceptions=True)
@@ -196,7 +210,7 @@ async def test_action_whose_client_has_gone_does_not_disturb_the_next(node: Node
 
 async def test_actions_of_one_player_sent_at_once_are_applied_in_their_order(node: Node, number: int) -> None:
     commands: list[Command] = [start(), Complete(1), Complete(2), Complete(3), start(), Close(4)]
-    outcomes = await asyncio.gather(*(node.sessions.act(number, command, None) for command in commands))
+    outcomes = await asyncio.gather(*(node.act(number, command, None) for command in commands))
     assert [outcome.state.version for outcome in outcomes] == [1, 2, 3, 4, 5, 6]
     check_log(await node.store.history(number), outcomes[-1].state)
 
@@ -207,8 +221,8 @@ async def test_memory_is_bounded_and_forgets_nobody_in_the_middle_of_an_action(
     monkeypatch.setattr(module, "MAX_CACHED", 3)
     numbers = [(await new_player()).number for _ in range(12)]
     for _ in range(3):
-        await asyncio.gather(*(node.sessions.act(number, start(), None) for number in numbers))
-        await asyncio.gather(*(node.sessions.act(number, Complete(1), None) for number in numbers for _ in range(2)))
+        await asyncio.gather(*(node.act(number, start(), None) for number in numbers))
+        await asyncio.gather(*(node.act(number, Complete(1), None) for number in numbers for _ in range(2)))
     for number in numbers:
         state = await node.sessions.last(number)
         assert state.version == 9
@@ -285,9 +299,7 @@ async def test_key_belongs_to_its_player(node: Node, new_player: NewPlayer) -> N
 
 async def test_key_sent_twice_at_once_is_done_once(node: Node, other_node: Node, number: int) -> None:
     await node.play(number, start())
-    outcomes = await asyncio.gather(
-        *(one.sessions.act(number, Complete(1), "the same key") for one in (node, other_node) * 4)
-    )
+    outcomes = await asyncio.gather(*(one.act(number, Complete(1), "the same key") for one in (node, other_node) * 4))
     assert sorted(outcome.replayed for outcome in outcomes) == [False] + [True] * 7
     assert len({outcome.state for outcome in outcomes}) == 1
     assert (await node.sessions.last(number)).version == 2
@@ -342,7 +354,7 @@ async def test_200_actions_from_two_nodes_make_one_legal_log_with_each_acknowled
 
     async def act(on: Node, command: Command, key: str) -> None:
         try:
-            outcome = await on.sessions.act(number, command, key)
+            outcome = await on.act(number, command, key)
         except RequestError as error:
             refused[key] = error.code
         else:
@@ -381,12 +393,7 @@ async def test_200_actions_of_many_players_on_two_nodes_do_not_wait_for_each_oth
 ) -> None:
     numbers = [(await new_player()).number for _ in range(10)]
     await asyncio.gather(
-        *(
-            one.sessions.act(number, start(), None)
-            for _ in range(10)
-            for number in numbers
-            for one in (node, other_node)
-        )
+        *(one.act(number, start(), None) for _ in range(10) for number in numbers for one in (node, other_node))
     )
     for number in numbers:
         state = await node.sessions.last(number)
@@ -401,10 +408,11 @@ async def test_state_is_read_again_after_postgresql_was_away(
     postgres_gate: Gate, node: Node, number: int, clock: FakeClock
 ) -> None:
     async with node_on(postgres_gate.url, clock) as cut_off:
+        cut_off.at_once = node.at_once
         await cut_off.play(number, start())
         await postgres_gate.shut()
         with pytest.raises(StoreUnavailable):
-            await cut_off.sessions.act(number, Complete(1), "lost-in-the-night")
+            await cut_off.act(number, Complete(1), "lost-in-the-night")
         # Meanwhile the player goes on elsewhere.
         await node.play(number, Complete(10), Complete(20))
         await postgres_gate.open()
@@ -418,10 +426,11 @@ async def test_action_whose_answer_was_lost_is_found_by_its_key(
     postgres_gate: Gate, node: Node, number: int, clock: FakeClock
 ) -> None:
     async with node_on(postgres_gate.url, clock) as cut_off:
+        cut_off.at_once = node.at_once
         await cut_off.play(number, start())
         postgres_gate.swallow_answers()
         with pytest.raises(StoreUnavailable):
-            await cut_off.sessions.act(number, Complete(1), "the unanswered one")
+            await cut_off.act(number, Complete(1), "the unanswered one")
         assert (await node.sessions.last(number)).version == 2  # it was committed
         await postgres_gate.shut()
         await postgres_gate.open()
@@ -435,9 +444,10 @@ async def test_connection_lost_in_the_middle_of_a_commit_shows_as_a_delay(
     # However slow this machine is, the way is open again before the action is given up.
     monkeypatch.setattr("storage.commits.PATIENCE_SECONDS", 30.0)
     async with node_on(postgres_gate.url, clock) as cut_off:
+        cut_off.at_once = node.at_once
         await cut_off.play(number, start())
         postgres_gate.swallow_answers()
-        acting = asyncio.create_task(cut_off.sessions.act(number, Complete(1), None))
+        acting = asyncio.create_task(cut_off.act(number, Complete(1), None))
 
         async def committed() -> bool:
             return (await node.sessions.last(number)).version == 2

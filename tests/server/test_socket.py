@@ -16,7 +16,7 @@ from websockets.frames import Opcode
 
 from game.ranking import Entry
 from protocol.errors import CloseCode
-from server import actions, door, main, socket
+from server import actions, door, node, socket
 from server.clock import utc_now
 from server.hub import Hub
 from tests.server.clients import client_of
@@ -33,7 +33,7 @@ ROOM = 128 * 1024
 def hub(monkeypatch: pytest.MonkeyPatch) -> Hub:
     """The server's hub."""
     found = Hub()
-    monkeypatch.setattr(main, "Hub", lambda: found)
+    monkeypatch.setattr(node, "Hub", lambda: found)
     return found
 
 
@@ -159,7 +159,7 @@ async def test_player_is_told_a_minute_before_the_token_expires(
 ) -> None:
     now = utc_now()
     turned: list[timedelta] = [timedelta(0)]
-    monkeypatch.setattr(main, "utc_now", lambda: now + turned[0])
+    monkeypatch.setattr(node, "utc_now", lambda: now + turned[0])
     monkeypatch.setattr(socket, "EXPIRY_NOTICE_SECONDS", 3600 - 0.1)
     async with edge_on(stores, database_url) as edge, client_of(edge) as client:
         granted = await client.register("ada")
@@ -356,6 +356,27 @@ async def test_client_that_vanishes_in_the_middle_of_requests_is_forgotten(edge:
     await until(lambda: len(hub) == 0, "the sockets are gone")
 
 
+async def test_nothing_is_written_to_a_client_that_has_closed_its_side(
+    stores: Stores, database_url: str, hub: Hub, big_board: None
+) -> None:
+    """What waits for it keeps its connection open for a while, and the transport raises for anything more: in a board's
+    change that would end the telling of all."""
+    async with edge_on(stores, database_url, limits=False) as edge, raw_to(edge, room=ROOM) as raw:
+        frames = await frames_of(edge, raw)
+        frames.send("leaderboard.subscribe", 0, limit=100)
+        member = narrowed(hub)
+        await until(lambda: bool(member._following), "it follows the board")
+        raw.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        while not member._transport.get_write_buffer_size():
+            member.push(b" " * 4096)  # a little waits in the server, and not so much that it stops writing
+        assert not member._congested
+        raw.writer.write_eof()
+        await until(member._transport.is_closing, "the server has seen the end")
+        assert member in hub
+        member.push(b"{}")
+        member.push_board(next(iter(member._following)), b"\x81\x02{}")
+
+
 async def test_frame_against_the_protocol_is_a_close(edge: Edge) -> None:
     for wrong, code in (
         (b"\x81\x02{}", 1002),  # not masked
@@ -384,10 +405,33 @@ async def test_fragments_with_a_ping_in_between_are_one_message(edge: Edge) -> N
         assert (await frames.message())["re"] == "größe ✓"
 
 
+async def test_whole_message_inside_a_message_is_refused_also_when_it_comes_alone(edge: Edge) -> None:
+    async with raw_to(edge) as raw:
+        frames = await frames_of(edge, raw)
+        raw.writer.write(frame("{", fin=False) + frame("?", Opcode.PING))
+        assert (await frames.receive())[0] == Opcode.PONG  # so the server is in the middle of the message
+        raw.writer.write(frame('{"type":"ping","id":1}'))
+        assert await frames.close_code() == 1002
+
+
+async def test_what_looks_like_a_message_in_the_middle_of_another_is_a_part_of_it(edge: Edge, hub: Hub) -> None:
+    async with raw_to(edge) as raw:
+        before = set(hub)
+        frames = await frames_of(edge, raw)
+        (member,) = set(hub) - before
+        inner = frame('{"type":"ping","id":1}')
+        outer = frame(b'{"type":"' + inner)
+        raw.writer.write(outer[: -len(inner)])
+        assert isinstance(member, socket.Connection)
+        await until(lambda: bool(member._protocol.reader.buffer), "the first part has come")
+        raw.writer.write(inner)
+        assert await frames.close_code() == CloseCode.NOT_UTF8
+
+
 async def test_fragments_that_are_too_big_together_are_refused(
     stores: Stores, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(main, "MAX_MESSAGE_BYTES", 1000)
+    monkeypatch.setattr(node, "MAX_MESSAGE_BYTES", 1000)
     async with edge_on(stores, database_url) as edge, raw_to(edge) as raw:
         frames = await frames_of(edge, raw)
         raw.writer.write(frame(" " * 600, fin=False) + frame(" " * 600, Opcode.CONT))
@@ -400,9 +444,10 @@ async def test_failure_of_ours_closes_with_1011_and_is_logged(
     async def broken(*_: object) -> bytes:
         raise RuntimeError("a secret of ours")
 
-    monkeypatch.setattr(actions.Actions, "answer", broken)
     async with edge_on(stores, database_url) as edge:
         async with client_of(edge) as client:
+            # After the server's own client, the canary, has subscribed.
+            monkeypatch.setattr(actions.Actions, "answer", broken)
             await client.send("ping")
             assert await client.closed() == CloseCode.INTERNAL_ERROR
             assert client.connection.close_reason == "internal error"
@@ -480,7 +525,7 @@ async def test_drain_answers_what_was_asked_and_begins_nothing_new(
 async def test_client_that_does_not_say_goodbye_does_not_keep_the_server(
     stores: Stores, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(main, "DRAIN_SECONDS", 0.1)
+    monkeypatch.setattr(node, "DRAIN_SECONDS", 0.1)
     async with edge_on(stores, database_url) as edge, raw_to(edge) as raw:
         frames = await frames_of(edge, raw)
         stopping = edge.told_to_stop()

@@ -46,7 +46,9 @@ function follow(name) {
     const { entries, total } = /** @type {import("/client/board-state.js").BoardState} */ (feed.state);
     const [leader] = entries;
     const players = texts.players(total, numbers.format(total));
-    status.live();
+    if (feed.live) {
+      status.live();
+    }
     view.show(entries);
     element("total").textContent = players;
     if (leader !== undefined) {

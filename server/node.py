@@ -1,0 +1,277 @@
+"""One node: all that serves on a port from one process, built in order and released in reverse."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+from typing import Any, Final
+
+from protocol.server_messages import LimitsData
+from server.actions import Actions, Rules
+from server.admin import Admin
+from server.auth import Authentication
+from server.board_reader import BoardReader
+from server.canary import PROVEN_SECONDS, Canary
+from server.changes import ChangedLadders
+from server.clock import utc_now
+from server.deepai import DeepAi
+from server.door import Doorman
+from server.drawing import Drawings, Workshop
+from server.figures import Figures
+from server.frames import text_frame
+from server.health import Health
+from server.http import HttpEdge
+from server.hub import Hub
+from server.live_board import LiveBoards
+from server.log import Log
+from server.metrics import Metrics
+from server.names import Names
+from server.nodes import OtherNodes
+from server.origins import OriginPolicy
+from server.own_places import OwnPlaces
+from server.passwords import Passwords
+from server.projection import Projection
+from server.revocations import Revocations
+from server.rolling_check import RollingCheck
+from server.sessions import Sessions
+from server.settings import Settings
+from server.socket import IDLE_SECONDS, PING_SECONDS, Surroundings
+from server.stores import CannotStart, Stores
+from server.tokens import Tokens
+from server.version import VERSION
+from storage.accounts import Accounts
+from storage.ladders import Ladders
+from storage.logins import Logins
+from storage.operators import Operators
+from storage.postgres import StoreUnavailable
+from storage.sessions import SessionStore
+
+#: Bytes of one message or HTTP body. The largest without a picture has some hundred.
+MAX_MESSAGE_BYTES: Final = 64 * 1024
+#: The same for players, who send two pictures in base64: a canvas of 2,000 x 2,000 pixels is well below 1 MB as PNG.
+MAX_PLAYER_MESSAGE_BYTES: Final = 4 * 1024 * 1024
+#: Seconds for requests under way to be answered and for clients to say goodbye.
+DRAIN_SECONDS: Final = 8.0
+_CANCEL_SECONDS: Final = 1.0
+_BACKLOG: Final = 1024
+
+
+class Node:
+    """Everything that one process serves with. `settings` name both stores and the secret."""
+
+    def __init__(self, settings: Settings, stores: Stores, log: Log, stack: AsyncExitStack) -> None:
+        """Put it together; nothing runs yet. What has to be closed is left to the stack."""
+        assert settings.jwt_secret is not None  # noqa: S101
+        self._settings = settings
+        self._log = log
+        postgres, boards = stores.postgres, stores.boards
+        accounts, logins, ladders = Accounts(postgres), Logins(postgres), Ladders(postgres)
+        self._hub = hub = Hub()
+        metrics = Metrics()
+        changes = ChangedLadders()
+
+        def changed_here(ladders: Collection[str], since: Mapping[str, float] | None = None) -> None:
+            changes.add(ladders, since)
+            nodes.ladders_changed(ladders)
+
+        self._projection = projection = Projection(boards, ladders, utc_now, log, changed_here)
+        reader = BoardReader(boards, projection, Names(accounts), utc_now)
+        places = OwnPlaces(reader)
+        figures = Figures(hub.count, lambda: projection.behind, utc_now)
+        live = LiveBoards(
+            reader,
+            changes,
+            utc_now,
+            log,
+            hertz=settings.board_hz,
+            frame=text_frame,
+            changed=places.mark,
+            handed=figures.handed,
+        )
+        metrics.watch(hub.count, lambda: projection.behind)
+        sessions = Sessions(
+            SessionStore(postgres), stores.commits, utc_now, projection.put, metrics.commit, figures.committed
+        )
+        nodes = OtherNodes(
+            stores.notices,
+            hub,
+            sessions,
+            log,
+            changed=changes.add,
+            missed=live.look_at_all,
+            canary=lambda flight: self._canary.heard(flight),
+        )
+
+        passwords = Passwords(settings.bcrypt_cost)
+        stack.callback(passwords.close)
+        tokens = Tokens(settings.jwt_secret, timedelta(seconds=settings.token_seconds), utc_now)
+        authentication = Authentication(accounts, logins, passwords, tokens, utc_now)
+
+        workshop = Workshop()
+        stack.callback(workshop.close)
+        drawings = _drawings(settings, workshop, log, stack)
+        rules = Rules(settings.stages, settings.max_stage_score, judged_only=settings.scoring == "judged")
+        actions = Actions(
+            rules, authentication, sessions, reader, live, drawings, workshop, hub, nodes, metrics, utc_now, log
+        )
+        around = Surroundings(
+            actions, live, places, hub, utc_now, log, f"braingame/{VERSION}", _limits(settings), settings.limits
+        )
+        origins = OriginPolicy(settings.origins)
+        self._canary = Canary(
+            lambda hub: Doorman(_no_http, replace(around, hub=hub), authentication, sessions, origins),
+            live,
+            nodes.release,
+            metrics.landed,
+        )
+        self._edge = HttpEdge(
+            actions,
+            Admin(Operators(postgres), logins, reader, hub, figures, utc_now),
+            authentication.identify,
+            accounts.emails if settings.leaderboard_emails == "all" else None,
+            Health(ladders, boards, lambda: self._canary.proven),
+            metrics,
+            origins,
+            log,
+            max_body_bytes=MAX_MESSAGE_BYTES,
+            max_picture_bytes=MAX_PLAYER_MESSAGE_BYTES,
+        )
+        self._doorman = partial(
+            Doorman, around=around, authentication=authentication, sessions=sessions, origins=origins
+        )
+        self._work: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
+            "commits": stores.commits.run,
+            "projection": projection.run,
+            "sweep": projection.sweep_for_ever,
+            "live boards": live.run,
+            "own places": places.run,
+            "canary": self._canary.run,
+            "notices out": nodes.tell,
+            "notices in": nodes.hear,
+            "revocations": Revocations(logins, hub, utc_now).run,
+            "figures": figures.run,
+            "rolling check": RollingCheck(postgres, stores.kept_boards, ladders, utc_now, log, metrics).run,
+            "metrics": metrics.run,
+        }
+
+    async def serve(self, stop: asyncio.Event, ready: Callable[[str], None], *, shared_port: bool) -> bool:
+        """Serve until told to stop, then drain. `ready` is told the address; `shared_port`: other processes listen
+        there, too. True when a part has failed. Raises CannotStart."""
+        async with AsyncExitStack() as stack:
+            try:
+                await self._projection.sweep()
+            except StoreUnavailable as error:
+                raise CannotStart(str(error)) from None
+            tasks = [_start(stack, name, work()) for name, work in self._work.items()]
+            http = await stack.enter_async_context(self._edge.serving())
+            listener = await self._listen(self._doorman(http), shared_port=shared_port)
+            stack.callback(listener.close)
+
+            await self._prove_delivery()
+            ready(_address(listener))
+            failed = await _until_told_to_stop(stop, tasks, self._log)
+            listener.close()
+            await self._drain()
+            await self._projection.flush()
+        return failed
+
+    async def _listen(self, doorman: Doorman, *, shared_port: bool) -> asyncio.Server:
+        host, port = self._settings.host, self._settings.port
+        try:
+            return await asyncio.get_running_loop().create_server(
+                doorman, host, port, backlog=_BACKLOG, reuse_address=True, reuse_port=shared_port
+            )
+        except OSError as error:
+            raise CannotStart(cannot_listen(host, port, error)) from None
+
+    async def _prove_delivery(self) -> None:
+        try:
+            async with asyncio.timeout(PROVEN_SECONDS):
+                await self._canary.first_landing()
+        except TimeoutError:
+            # Play does not depend on it; /readyz will tell.
+            self._log.warning("changes are not delivered to sockets yet")
+
+    async def _drain(self) -> None:
+        hub, log = self._hub, self._log
+        log.info("draining", connections=len(hub))
+        hub.drain()
+        try:
+            async with asyncio.timeout(DRAIN_SECONDS):
+                await hub.wait_until_empty()
+        except TimeoutError:
+            log.warning("some clients did not say goodbye", connections=len(hub))
+        for member in hub:
+            member.abort()
+
+
+async def serve_node(
+    settings: Settings, log: Log, stop: asyncio.Event, ready: Callable[[str], None], *, shared_port: bool = False
+) -> bool:
+    """Build a node on the stores that the settings name, and serve with it: see Node.serve."""
+    async with AsyncExitStack() as stack:
+        node = Node(settings, await Stores.connect(settings, stack), log, stack)
+        return await node.serve(stop, ready, shared_port=shared_port)
+
+
+def cannot_listen(host: str, port: int, error: OSError) -> str:
+    """What the operator is told of an address that cannot be listened on."""
+    return f"cannot listen on {host} port {port}: {error.strerror or error}"
+
+
+def _no_http() -> asyncio.BaseProtocol:
+    raise AssertionError("the canary asks for a socket only")
+
+
+def _limits(settings: Settings) -> LimitsData:
+    return LimitsData(
+        max_message_bytes=MAX_MESSAGE_BYTES,
+        max_player_message_bytes=MAX_PLAYER_MESSAGE_BYTES,
+        max_stage_score=settings.max_stage_score,
+        stages=settings.stages,
+        scoring=settings.scoring,
+        board_hz=settings.board_hz,
+        idle_seconds=IDLE_SECONDS,
+        ping_seconds=PING_SECONDS,
+    )
+
+
+def _drawings(settings: Settings, workshop: Workshop, log: Log, stack: AsyncExitStack) -> Drawings:
+    if settings.deepai_key is None:
+        return workshop
+    remote = DeepAi(settings.deepai_url, settings.deepai_key, workshop, log)
+    stack.push_async_callback(remote.close)
+    return remote
+
+
+def _start(stack: AsyncExitStack, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    task = asyncio.create_task(work, name=name)
+
+    async def end() -> None:
+        # More than once if need be: a library that swallows a cancellation must not keep the server from stopping.
+        while not task.done():
+            task.cancel()
+            await asyncio.wait([task], timeout=_CANCEL_SECONDS)
+
+    stack.push_async_callback(end)
+    return task
+
+
+def _address(listener: asyncio.Server) -> str:
+    host, port = listener.sockets[0].getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+async def _until_told_to_stop(stop: asyncio.Event, tasks: Sequence[asyncio.Task[None]], log: Log) -> bool:
+    """Wait for a signal; True when a task failed first, which must not go unnoticed."""
+    told = asyncio.create_task(stop.wait())
+    done, _ = await asyncio.wait([told, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    told.cancel()
+    failed = [task for task in tasks if task in done]
+    for task in failed:
+        log.error("a part of the server failed", part=task.get_name(), exc_info=task.exception())
+    return bool(failed)
