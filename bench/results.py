@@ -1,0 +1,19 @@
+"""Measured figures, a file for each measurement, of its last complete run."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from bench.machine import description
+
+FOLDER: Final = Path(__file__).parent / "results"
+
+
+def keep(name: str, figures: Any) -> None:
+    """Write them, with the machine and the day that they were measured on."""
+    FOLDER.mkdir(exist_ok=True)
+    kept = {"measured_on": datetime.now(UTC).date().isoformat(), "machine": description(), "figures": figures}
+    (FOLDER / f"{name}.json").write_text(json.dumps(kept, indent=2) + "\n")
