@@ -24,7 +24,7 @@ import structlog
 from storage.embedded import EmbeddedStores
 
 ROOT: Final = Path(__file__).parent.parent
-#: Seconds in which a server has to say that it is ready: with a million entries to bring to Redis first it takes a while.
+#: Seconds in which a server has to say that it is ready: a million entries to bring to Redis first take a while.
 PATIENCE: Final = 300.0
 _READY: Final = re.compile(r"ready on (?P<url>http://[^\s]+)")
 
