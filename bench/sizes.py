@@ -5,7 +5,8 @@
 Boards: the CPU time of server and stores for a session that betters its player's entry, and how long a top and a place
 in the middle take to be read, where so many players have entries already. Sockets: the server's CPU time for a session
 while so many idle spectators are connected, who follow nothing that changes. Workers: CPU time an action with one and
-two of them, and the most that both do (with two, server, stores and load share two cores).
+two of them, at most and at half of that (with two, server, stores and load share two cores); bench/simulation.py
+goes by these.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from bench.bulk import add_entries, add_players, settle
 from bench.load import Load
 from bench.machine import Cores, Server, StoreUrls, brain_game, cpu_seconds, stores
 from bench.results import keep
+from bench.simulation import PLAYERS
 from bench.sockets import Socket, connect, percentile, register, some_at_once
 from storage.postgres import Postgres
 
@@ -111,12 +113,12 @@ async def _workers(cores: Cores, workers: int) -> dict[str, float]:
     places = cores if workers == 1 else Cores(cores.server | cores.rest, cores.rest)
     async with stores(cores) as urls, brain_game(places, urls, workers=str(workers)) as one:
         load = Load(one.url)
-        await load.arrive(500)
-        found = await load.play(
-            _SECONDS, meters={"us_server": one.cpu_seconds, "us_stores": lambda: cpu_seconds(urls.pids)}
-        )
+        await load.arrive(PLAYERS)
+        meters = {"us_server": one.cpu_seconds, "us_stores": lambda: cpu_seconds(urls.pids)}
+        found = await load.play(_SECONDS, meters=meters)
+        half = await load.play(_SECONDS, found["actions_per_second"] / 2, meters=meters)
         load.leave()
-        return found
+        return found | {f"half_{name}": value for name, value in half.items()}
 
 
 async def measure(boards: list[int], sockets: list[int], workers: list[int], rounds: int) -> dict[str, Any]:

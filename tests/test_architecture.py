@@ -45,7 +45,7 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     # measures the server from outside, and its hot paths from inside
     "bench": frozenset({"client", "game", "protocol", "server", "storage"})
     | {"aiohttp", "psutil", "structlog", "uvloop", "websockets"}
-    | {"asyncpg", "bcrypt", "fastapi", "redis", "uvicorn"},
+    | {"asyncpg", "bcrypt", "fastapi", "matplotlib", "redis", "uvicorn"},
     "run_server": frozenset({"server", "conformance", "uvloop"}),
 }
 
