@@ -65,17 +65,14 @@ class _Rows:
 
     async def fetch(self, _query: str, *columns: Sequence[Any]) -> list[dict[str, Any]]:
         numbers, ladders = columns[0], columns[14]
-        rows = [
-            {"outcome": "applied", "ordinal": ordinal, "number": number, "ladder": None}
-            for ordinal, number in enumerate(numbers, 1)
-        ]
-        rows += [
-            {"outcome": "improved", "ordinal": None, "number": number, "ladder": ladder}
-            for number, names in zip(numbers, ladders, strict=True)
+        better = [
+            (number, ladder)
+            for number, names in zip(numbers, ladders, strict=bool(ladders))
             if names is not None
             for ladder in names.split()
         ]
-        return rows
+        improved, on = zip(*better, strict=True) if better else (None, None)
+        return [{"applied": list(range(1, len(numbers) + 1)), "improved": improved, "ladders": on}]
 
 
 class _Postgres:

@@ -24,7 +24,7 @@ async def commits_a_second(database_url: str, cores: Cores, players: int, second
     board. Players play their sessions in this process, on the server's core; whoever has a commit wants the next."""
     os.sched_setaffinity(0, cores.server)
     postgres = await Postgres.connect(database_url, connections=2)
-    commits = Commits(postgres)
+    commits = Commits(postgres.lasting())
     running = asyncio.create_task(commits.run())
     try:
         numbers = await add_players(postgres, players)

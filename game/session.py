@@ -41,6 +41,9 @@ class Action(IntEnum):
 class Phase(Enum):
     """Where a player stands, as far as the table below has to tell apart."""
 
+    # Each is one object, so what it is tells it apart; Enum's own hash, of the name, is Python code.
+    __hash__ = object.__hash__
+
     NONE = "no session yet"
     PLAYING = "in progress, more stages to come"
     LAST_STAGE = "in progress, on the last stage"
@@ -54,6 +57,8 @@ class Phase(Enum):
 
 class Effect(Enum):
     """What an allowed command does."""
+
+    __hash__ = object.__hash__  # as in Phase
 
     BEGIN = "a new session at stage 0 with score 0; one in progress is canceled by it"
     ADVANCE = "add the score, go up one stage"

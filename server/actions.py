@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 from secrets import randbits
 from typing import Any, Final, Protocol
-from uuid import uuid4
 
 from game.ranking import Board, UnknownBoard, board_named
 from game.session import Cancel, Close, Command, Complete, Start
@@ -59,6 +58,7 @@ from server.nodes import OtherNodes
 from server.sessions import Outcome, Sessions
 from server.stages import Answering, Eyes, stage_data
 from storage.accounts import Player
+from storage.ids import new_id
 from storage.logins import RefreshTokenReused
 from storage.postgres import StoreUnavailable, one_request
 from storage.sessions import PlayerUnknown
@@ -311,7 +311,7 @@ class Actions:
     # Sessions
 
     def _start(self, data: StartData) -> Start:
-        return Start(uuid4(), self._rules.stages, data.difficulty, seed=randbits(_SEED_BITS))
+        return Start(new_id(), self._rules.stages, data.difficulty, seed=randbits(_SEED_BITS))
 
     def _complete(self, data: ScoreData) -> Complete:
         if self._rules.judged_only:

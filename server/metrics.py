@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from bisect import bisect_left
+from collections import Counter as Tally
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -40,12 +42,16 @@ class Metrics:
             ["type", "outcome"],
             registry=registry,
         )
-        self._outcomes: dict[tuple[str, str], Counter] = {}
-        self._commits = Histogram(
-            "braingame_commit_seconds",
-            "From an action that is decided to its durable outcome.",
-            buckets=_COMMIT_BUCKETS,
-            registry=registry,
+        #: What was not yet told the library, which takes longer to count than some requests take to be answered.
+        self._outcomes: Tally[tuple[str, str]] = Tally()
+        self._commits = _Durations(
+            Histogram(
+                "braingame_commit_seconds",
+                "From an action that is decided to its durable outcome.",
+                buckets=_COMMIT_BUCKETS,
+                registry=registry,
+            ),
+            _COMMIT_BUCKETS,
         )
         self._connections = Gauge(
             "braingame_connections", "Open sockets by role.", ["role"], registry=registry, multiprocess_mode="livesum"
@@ -110,15 +116,11 @@ class Metrics:
 
     def request(self, kind: str, outcome: str) -> None:
         """A request was answered."""
-        counter = self._outcomes.get((kind, outcome))
-        if counter is None:
-            # Looking for it takes the library longer than counting.
-            counter = self._outcomes[kind, outcome] = self._requests.labels(kind, outcome)
-        counter.inc()
+        self._outcomes[kind, outcome] += 1
 
     def commit(self, seconds: float) -> None:
         """An action was committed, or could not be."""
-        self._commits.observe(seconds)
+        self._commits.add(seconds)
 
     def checked(self, players: int, ladders: int, differences: int) -> None:
         """What one look of the rolling check has come to: how many of each."""
@@ -142,6 +144,31 @@ class Metrics:
     def _look(self) -> None:
         for look in self._looks:
             look()
+        outcomes, self._outcomes = self._outcomes, Tally()
+        for labels, count in outcomes.items():
+            self._requests.labels(*labels).inc(count)
+        self._commits.tell()
+
+
+class _Durations:
+    """Seconds by bucket, told to a histogram now and then: it has no way to take many at once but its own parts."""
+
+    def __init__(self, histogram: Histogram, bounds: Sequence[float]) -> None:
+        self._histogram = histogram
+        self._bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)
+        self._seconds = 0.0
+
+    def add(self, seconds: float) -> None:
+        self._counts[bisect_left(self._bounds, seconds)] += 1
+        self._seconds += seconds
+
+    def tell(self) -> None:
+        counts, self._counts = self._counts, [0] * len(self._counts)
+        seconds, self._seconds = self._seconds, 0.0
+        for bucket, count in zip(self._histogram._buckets, counts, strict=True):
+            bucket.inc(count)
+        self._histogram._sum.inc(seconds)
 
 
 def forget_worker(pid: int, folder: str) -> None:

@@ -139,23 +139,22 @@ class Sessions:
             seconds = time.monotonic() - begun
             player.state = None
             outcome: Outcome | Exception | None = None
-            match committed:
-                case Applied(ladders):
-                    self._applied(seconds)
-                    player.state = state
-                    self._announce(number, state, ladders)
-                    outcome = Outcome(state, False, score)
-                case Replayed(event):
-                    try:
-                        outcome = _replay(event, Plain(command), replayed=key is not None)
-                    except RequestError as refused:
-                        outcome = refused
-                case Conflict():
-                    # Two patiences one after the other would be more than is promised.
-                    if seconds > PATIENCE_SECONDS / 3:
-                        outcome = StoreUnavailable("another node was faster")
-                case Exception():
-                    outcome = committed
+            if type(committed) is Applied:
+                self._applied(seconds)
+                player.state = state
+                self._announce(number, state, committed.improved)
+                outcome = Outcome(state, False, score)
+            elif isinstance(committed, Replayed):
+                try:
+                    outcome = _replay(committed.event, Plain(command), replayed=key is not None)
+                except RequestError as refused:
+                    outcome = refused
+            elif isinstance(committed, Conflict):
+                # Two patiences one after the other would be more than is promised.
+                if seconds > PATIENCE_SECONDS / 3:
+                    outcome = StoreUnavailable("another node was faster")
+            elif isinstance(committed, Exception):
+                outcome = committed
             self._committed(seconds)
             player.users -= 1
             player.turn.give_back()

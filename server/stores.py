@@ -44,7 +44,7 @@ class Stores:
         assert settings.redis_url is not None  # noqa: S101
         try:
             postgres = await _pool(settings, CONNECTIONS, stack)
-            commits = Commits(await _pool(settings, COMMIT_CONNECTIONS, stack))
+            commits = Commits((await _pool(settings, COMMIT_CONNECTIONS, stack)).lasting())
             deployment = str(await Ladders(postgres).deployment())
         except StoreUnavailable as error:
             if "startup parameter" in str(error):

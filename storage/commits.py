@@ -34,8 +34,9 @@ MAX_BATCH: Final = 512
 #   logged    the event log
 #   improved  the best entries, where the ended session is better than what the ladder holds; those of a player whom an
 #             operator has taken off the boards are kept, but not shown
-# Results are tagged rows instead of joins: the planner knows nothing about the size of a CTE, and a nested loop over
-# 512 x 512 rows would cost more than all the rest. A concurrent change of a row makes UPDATE wait and then look at the
+# The result is a row for each one seen, and then one with arrays, since a record for each change costs more to read.
+# They are not joined: the planner knows nothing about the size of a CTE, and a nested loop over 512 x 512 rows would
+# cost more than all the rest. A concurrent change of a row makes UPDATE wait and then look at the
 # version again, so of two nodes that build on the same version one finds nothing to update: a conflict.
 _COMMIT: Final = """
     WITH input AS MATERIALIZED (
@@ -79,15 +80,16 @@ _COMMIT: Final = """
             > (held.passed_all_games, held.total_score, excluded.achieved_at)
         RETURNING ladder, number, removed
     )
-    SELECT 'seen' AS outcome, ordinal, NULL AS ladder, number, version, key, action, score, session_id, status, stage,
-           stage_count, total_score, difficulty, started_at, ended_at, at, seed, dealt_at, answer::text, verdict
+    SELECT ordinal, number, version, key, action, score, session_id, status, stage, stage_count, total_score,
+           difficulty, started_at, ended_at, at, seed, dealt_at, answer::text, verdict,
+           NULL::bigint[] AS applied, NULL::bigint[] AS improved, NULL::text[] AS ladders
     FROM seen
     UNION ALL
-    SELECT 'applied', ordinal, NULL, number, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
-           NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM applied
-    UNION ALL
-    SELECT 'improved', NULL, ladder, number, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
-           NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM improved WHERE NOT removed
+    SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+           NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+           (SELECT array_agg(ordinal) FROM applied),
+           array_agg(number) FILTER (WHERE NOT removed), array_agg(ladder) FILTER (WHERE NOT removed)
+    FROM improved
 """
 
 _PAUSE_SECONDS: Final = 0.05
@@ -251,18 +253,20 @@ class Commits:
         async def statement(connection: Connection) -> list[asyncpg.Record]:
             return await connection.fetch(_COMMIT, *columns)
 
-        rows = await self._postgres.run(statement, within=within)
+        *seen, found = await self._postgres.run(statement, within=within)
         outcomes: list[Outcome] = [_CONFLICT] * len(batch)
-        improved: dict[int, list[str]] = {}
-        for row in rows:
-            if row["outcome"] == "improved":
-                improved.setdefault(row["number"], []).append(row["ladder"])
-        for row in rows:
-            if row["outcome"] == "applied":
-                ladders = improved.get(row["number"])
-                outcomes[row["ordinal"] - 1] = _APPLIED if ladders is None else Applied(tuple(ladders))
-            elif row["outcome"] == "seen":
-                outcomes[row["ordinal"] - 1] = Replayed(event_from(row))
+        for ordinal in found["applied"] or ():
+            outcomes[ordinal - 1] = _APPLIED
+        if found["improved"] is not None:
+            improved: dict[int, list[str]] = {}
+            for number, ladder in zip(found["improved"], found["ladders"], strict=True):
+                improved.setdefault(number, []).append(ladder)
+            for index, waiting in enumerate(batch):
+                ladders = improved.get(waiting.change.number)
+                if ladders is not None:
+                    outcomes[index] = Applied(tuple(ladders))
+        for row in seen:
+            outcomes[row["ordinal"] - 1] = Replayed(event_from(row))
         self._decided += zip(batch, outcomes, strict=True)
         # Telling them takes as long as PostgreSQL takes for a batch, so the next one is sent to it before.
         asyncio.get_running_loop().call_soon(self._settle_decided)
@@ -285,16 +289,17 @@ def _settle(waiting: _Waiting, outcome: Outcome | Exception) -> None:
 
 def _columns(changes: Sequence[Change]) -> tuple[list[object], ...]:
     rows = []
-    for change in changes:
-        session = change.state.session
+    for number, action, score, state, at, key, judged in changes:
+        session = state.session
         assert session is not None, "every action leaves a session"  # noqa: S101
+        ended_at = session.ended_at
         rows.append(
             (
-                change.number,
-                change.state.version,
-                change.key,
-                change.action,
-                change.score,
+                number,
+                state.version,
+                key,
+                action,
+                score,
                 session.session_id,
                 session.status,
                 session.stage,
@@ -302,13 +307,15 @@ def _columns(changes: Sequence[Change]) -> tuple[list[object], ...]:
                 session.total_score,
                 session.difficulty,
                 session.started_at,
-                session.ended_at,
-                change.at,
-                " ".join(ladders_of(session)) or None,
+                ended_at,
+                at,
+                # Which ends no session counts on no ladder.
+                None if ended_at is None else " ".join(ladders_of(session)) or None,
                 session.seed,
                 session.dealt_at,
-                None if change.judged is None else change.judged.answer,
-                None if change.judged is None else change.judged.verdict,
+                None if judged is None else judged.answer,
+                None if judged is None else judged.verdict,
             )
         )
-    return tuple(list(column) for column in zip(*rows, strict=True))
+    # unnest fills a shorter column with NULL, and an empty one costs nothing.
+    return tuple([] if column.count(None) == len(rows) else list(column) for column in zip(*rows, strict=True))

@@ -96,6 +96,14 @@ class Postgres:
     def __init__(self, pool: asyncpg.Pool[asyncpg.Record], *, pooled: bool = False) -> None:
         self._pool = pool
         self._pooled = pooled
+        self._lasting: list[_Lasting] = []
+
+    def lasting(self) -> Postgres:
+        """The same for somebody who goes on and on: the connection is kept for the next use, as long as it is good. To
+        take one from the pool and to give it back takes two tasks."""
+        lasting = _Lasting(self._pool, pooled=self._pooled)
+        self._lasting.append(lasting)
+        return lasting
 
     @classmethod
     async def connect(cls, database_url: str, *, connections: int, pooled: bool = False) -> Postgres:
@@ -122,6 +130,8 @@ class Postgres:
         """Close every connection; those that hang are dropped."""
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
+                for lasting in self._lasting:
+                    await lasting.let_go()
                 await self._pool.close()
         except TimeoutError:
             self._pool.terminate()
@@ -141,7 +151,7 @@ class Postgres:
             started = False
             try:
                 async with asyncio.timeout_at(deadline):
-                    connection = await self._pool.acquire()
+                    connection = await self._take()
                     started = True
                     return await self._use(connection, work)
             except (*_DOWN, asyncpg.PostgresError) as error:
@@ -169,6 +179,9 @@ class Postgres:
             await connection.execute(_SETTINGS_OF_A_TRANSACTION)
             return await work(connection)
 
+    async def _take(self) -> Connection:
+        return await self._pool.acquire()
+
     async def _give_back(self, connection: Connection) -> None:
         # What the work has led to counts, whatever becomes of the connection now.
         with suppress(*_DOWN):
@@ -185,3 +198,42 @@ class Postgres:
     async def execute(self, query: str, *arguments: Any) -> None:
         """A repeatable statement without a result."""
         await self.run(lambda connection: connection.execute(query, *arguments))
+
+
+class _Lasting(Postgres):
+    _kept: Connection | None = None
+    #: How many wait for a connection from the pool.
+    _asking = 0
+
+    async def let_go(self) -> None:
+        """Give the connection back that waits for its next use."""
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            await super()._give_back(kept)
+
+    async def _take(self) -> Connection:
+        kept, self._kept = self._kept, None
+        if kept is not None and _is_gone(kept):
+            await super()._give_back(kept)
+            kept = None
+        if kept is not None:
+            return kept
+        self._asking += 1
+        try:
+            return await super()._take()
+        finally:
+            self._asking -= 1
+
+    async def _give_back(self, connection: Connection) -> None:
+        wanted = self._kept is None and not self._asking
+        if wanted and not _is_gone(connection) and not connection.is_in_transaction():
+            self._kept = connection
+        else:
+            await super()._give_back(connection)
+
+
+def _is_gone(connection: Connection) -> bool:
+    try:
+        return connection.is_closed()
+    except asyncpg.InterfaceError:
+        return True  # The pool has noticed first, and has taken it back.

@@ -334,7 +334,7 @@ async def test_commits_never_read_a_table_whole_however_it_grows(own_database_ur
                 states.update({each.number: each.state for each in changes})
 
         async def scans_and_rows() -> tuple[int, int]:
-            # What a connection has counted is seen by others when it is told to say so; the pool has just one.
+            # What a connection has counted is seen by others when it is told to say so.
             await postgres.execute("SELECT pg_stat_force_next_flush()")
             await sql.execute("SELECT pg_stat_clear_snapshot()")
             return tuple(await sql.fetchrow(_SCANS_AND_ROWS) or ())

@@ -26,11 +26,12 @@ _BACKENDS = f"SELECT count(*) {_OURS}"
 _BUSY = f"SELECT count(*) {_OURS} AND state <> 'idle'"
 
 
-@pytest.fixture
-async def narrow(database_url: str) -> AsyncIterator[Postgres]:
-    """A pool of one connection, so that every user has the one that was used before."""
+@pytest.fixture(params=["pool", "lasting"])
+async def narrow(database_url: str, request: pytest.FixtureRequest) -> AsyncIterator[Postgres]:
+    """A pool of one connection, so that every user has the one that was used before; also where it is not given back
+    between two uses."""
     async with pool(database_url) as postgres:
-        yield postgres
+        yield postgres.lasting() if request.param == "lasting" else postgres
 
 
 @pytest.fixture
@@ -61,6 +62,30 @@ class Work:
 
 
 # Connections
+
+
+async def test_lasting_connection_is_the_same_each_time_and_another_one_when_it_is_lost(
+    database_url: str, sql: Sql
+) -> None:
+    async with pool(database_url, connections=2) as postgres:
+        lasting = postgres.lasting()
+
+        async def backend() -> int:
+            row = await lasting.fetchrow("SELECT pg_backend_pid()")
+            assert row is not None
+            found: int = row[0]
+            return found
+
+        first = await backend()
+        assert [await backend() for _ in range(3)] == [first] * 3
+        # Two uses at a time are two connections, of which one stays.
+        await asyncio.gather(lasting.execute("SELECT pg_sleep(0.05)"), lasting.execute("SELECT pg_sleep(0.05)"))
+        before = await backend()
+        assert await backend() == before
+        await kill_backends(sql)
+        assert await backend() not in {first, before}
+    # The pool was closed in time, though the connection had not been given back.
+    assert await sql.fetchval(_BACKENDS) == 0
 
 
 async def test_connection_is_set_up_for_durable_and_short_statements(narrow: Postgres) -> None:
