@@ -157,18 +157,20 @@ class Projection:
         for ladder in self._current_ladders().intersection(ladders):
             await self.rebuild(ladder)
 
-    async def rebuild(self, ladder: str) -> None:
-        """Make a ladder anew from PostgreSQL."""
+    async def rebuild(self, ladder: str) -> bool:
+        """Make a ladder anew from PostgreSQL. False where that was under way already: then it was waited for, and what
+        was committed after it had begun may be missing."""
         lock = self._rebuilding.setdefault(ladder, asyncio.Lock())
         waited = lock.locked()
         try:
             async with lock:
                 if waited:
-                    return
+                    return False
                 horizon = await self._ladders.horizon()
                 entries = self._ladders.entries(ladder)
                 await self._boards.rebuild(ladder, horizon, entries, has_period=has_period(ladder))
                 self._changed([ladder])
+                return True
         finally:
             self._rebuilding.pop(ladder, None)
 
@@ -179,10 +181,10 @@ class Projection:
             # As in `run`: their cursors still stand before these entries.
             self._report(StoreUnavailable("a part of Redis does not answer"))
         for ladder in done.missing:
-            # The entries are committed, so the rebuild brings them along. A removal alone, perhaps from each day of a
-            # year, is no reason for one.
-            if any(isinstance(entry, Entry) for entry in entries[ladder]):
-                await self.rebuild(ladder)
+            # The entries are committed, so a rebuild that begins now brings them along. A removal alone, perhaps from
+            # each day of a year, is no reason for one.
+            if any(isinstance(entry, Entry) for entry in entries[ladder]) and not await self.rebuild(ladder):
+                self._changed((await self._boards.apply({ladder: entries[ladder]})).changed)
 
     def _went_back(self, ladder: str, cursor: Cursor) -> bool:
         """Redis has lost what it had applied: a replica that was behind has taken over, or a disk. The entries would

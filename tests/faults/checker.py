@@ -48,6 +48,20 @@ class Truth:
     entries: Mapping[str, Sequence[Entry]]
     ladders: Mapping[str, str]
 
+    def on(self, board: str) -> list[Entry]:
+        """What the board has to show, the best first."""
+        return ranked(self.entries.get(self.ladders[board], ()))
+
+
+def rows_as(entries: Iterable[Entry]) -> list[tuple[int, int, bool]]:
+    """What is compared of a row."""
+    return [(entry.number, entry.total_score, entry.passed_all_games) for entry in entries]
+
+
+def rows_in(shown: Iterable[Row]) -> list[tuple[int, int, bool]]:
+    """The same of rows as they came."""
+    return [(row["number"], row["totalScore"], row["passedAllGames"]) for row in shown]
+
 
 @dataclass(frozen=True, slots=True)
 class Violation:
@@ -339,8 +353,7 @@ def _is_true(end: Seen, held: Mapping[tuple[int, str], _Held], truth: Truth) -> 
     for (connection, board), state in held.items():
         if connection != end.connection:
             continue
-        entries = ranked(truth.entries.get(truth.ladders[board], ()))
-        shown = [(row["number"], row["totalScore"], row["passedAllGames"]) for row in state.rows]
-        true = [(entry.number, entry.total_score, entry.passed_all_games) for entry in entries[: state.limit]]
+        entries = truth.on(board)
+        shown, true = rows_in(state.rows), rows_as(entries[: state.limit])
         if shown != true or state.total != len(entries):
             yield Violation("the board is the true one in the end", f"{connection} {board}: {shown}, not {true}")

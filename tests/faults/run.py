@@ -14,7 +14,7 @@ from pathlib import Path
 import aiohttp
 
 from tests.faults.arena import Arena
-from tests.faults.checker import Violation, actions_of, check
+from tests.faults.checker import Truth, Violation, actions_of, check, rows_as, rows_in
 from tests.faults.faults import Fault, Scene
 from tests.faults.history import History
 from tests.faults.players import Actor, Figures, Spectator
@@ -67,15 +67,15 @@ async def run(arena: Arena, fault: Fault, *, players: int, seconds: float, away:
                 actor.stop()
             async with asyncio.timeout(PATIENCE):
                 await asyncio.gather(*playing)
+            truth = await arena.truth(sorted({number for _, number in accounts}))
             for spectator in spectators:
-                await _until(partial(_is_level, spectator), watching, "boards come right")
+                await _until(partial(_is_level, spectator, truth), watching, "boards come right")
                 await spectator.end()
             await asyncio.gather(*watching)
         finally:
             for task in playing + watching:
                 task.cancel()
             await asyncio.wait(playing + watching)
-    truth = await arena.truth(sorted({number for _, number in accounts}))
     violations = check(history, truth)
     asked = actions_of(history).values()
     path = None
@@ -110,17 +110,20 @@ async def _register(http: aiohttp.ClientSession, arena: Arena) -> tuple[str, int
             await asyncio.sleep(0.1)
 
 
-async def _is_level(spectator: Spectator) -> bool:
+async def _is_level(spectator: Spectator, truth: Truth) -> bool:
     """Whether the spectator has, of each board, the version that its node would give now, and it is not said to be
-    stale. What is in it is for the checker."""
+    stale; and whether the node gives the true first rows by now, since a board that was made anew may lack what was
+    committed meanwhile, until the next sweep. What the spectator made of its deltas is for the checker."""
     if spectator.link is None or any(spectator.stale.get(board, True) for board, _ in FOLLOWED):
         return False
     held = dict(spectator.held)
-    for board, _ in FOLLOWED:
-        reply = await spectator.link.ask("leaderboard.get", {"board": board, "limit": 1})
+    for board, limit in FOLLOWED:
+        reply = await spectator.link.ask("leaderboard.get", {"board": board, "limit": limit})
         if reply["type"] == "error" or "stale" in reply["data"]:
             return False
         if (reply["data"]["epoch"], reply["data"]["version"]) != held.get(board):
+            return False
+        if rows_in(reply["data"]["entries"]) != rows_as(truth.on(board)[:limit]):
             return False
     return True
 
