@@ -215,10 +215,11 @@ class LiveBoards:
         if live is None:
             return
         before = live.standings
-        if (before.ladder, before.epoch, before.version) == (after.ladder, after.epoch, after.version):
+        if before == after:
             return
-        if (before.ladder, before.epoch) == (after.ladder, after.epoch) and before.version > after.version:
-            # Redis has come back with an older state, and its versions would be given out twice.
+        if (before.ladder, before.epoch) == (after.ladder, after.epoch) and before.version >= after.version:
+            # Redis has come back with an older state, and its versions would be given out twice; or have been, where it
+            # is another state of the same version.
             self._log.warning("a board went back in Redis and is rebuilt", board=board.name)
             await self._reader.rebuild(after.ladder)
             return

@@ -48,7 +48,7 @@ class Projection:
         self._idle = asyncio.Event()
         self._idle.set()
         self._rebuilding: dict[str, asyncio.Lock] = {}
-        #: Where each ladder's cursor was put by the last sweep.
+        #: Where each ladder's cursor was put by the last sweep that could.
         self._advanced: dict[str, Cursor] = {}
         self._healthy = True
 
@@ -121,7 +121,9 @@ class Projection:
                 # One that was rebuilt meanwhile, here or by another node, has an epoch and a cursor of its own.
                 held = {ladder: cursor for ladder, cursor in held.items() if ladder not in unreached}
                 await self._boards.advance(held, horizon)
-                self._advanced = {ladder: Cursor(cursor.epoch, horizon) for ladder, cursor in held.items()}
+                # Those that were not reached keep theirs: what comes back may be a replica.
+                kept = {ladder: cursor for ladder, cursor in self._advanced.items() if ladder in ladders}
+                self._advanced = kept | {ladder: Cursor(cursor.epoch, horizon) for ladder, cursor in held.items()}
         if unreached:
             self._report(StoreUnavailable("a part of Redis does not answer"))
         elif not self._healthy:
@@ -188,9 +190,10 @@ class Projection:
 
     def _went_back(self, ladder: str, cursor: Cursor) -> bool:
         """Redis has lost what it had applied: a replica that was behind has taken over, or a disk. The entries would
-        be found again, but versions would be given out twice, so the ladder needs a new epoch."""
+        be found again, but versions would be given out twice, so the ladder needs a new epoch. Another node, which had
+        done nothing that was lost, may have moved the cursor on before this one looks: this node's own mark stays."""
         last = self._advanced.get(ladder)
-        return last is not None and last.epoch == cursor.epoch and cursor.at < last.at
+        return last is not None and last.epoch == cursor.epoch and cursor.own < last.at
 
     def _current_ladders(self) -> set[str]:
         # Those of a moment ago too: at midnight the last entries of a day may still be on their way.

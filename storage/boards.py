@@ -13,7 +13,8 @@ off, so one that comes late brings nobody back. Who reads the truth from Postgre
 somebody is taken off here and not there; that ladder has to be rebuilt. Both refuse a ladder without `meta`:
 that one was never built, or Redis was emptied; `rebuild` makes it from PostgreSQL, with a new epoch.
 `cursor` says up to where the changes in PostgreSQL are surely in here. It lives with the data it speaks of, so a Redis
-that has lost its last second, or a replica that has taken over behind its primary, has also the older cursor.
+that has lost its last second, or a replica that has taken over behind its primary, has also the older cursor. Beside it
+each node leaves a mark of its own, by which it sees that later, even when another node has moved the cursor on since.
 
 On a cluster ladders are on several servers, of which one may be away: then the others' ladders go on.
 """
@@ -113,12 +114,13 @@ end
 return 1
 """)
 
-# KEYS: meta, ranks, members. ARGV: cursor, epoch. Never back, never on a ladder that is not there, and never on one
-# that was rebuilt meanwhile: what was applied before is not in it.
+# KEYS: meta, ranks, members. ARGV: cursor, epoch, mark of the node. Never back, never on a ladder that is not there, and
+# never on one that was rebuilt meanwhile: what was applied before is not in it.
 _ADVANCE: Final = Script("""
 local held = redis.call('HMGET', KEYS[1], 'cursor', 'epoch')
-if held[1] and held[2] == ARGV[2] and tonumber(held[1]) < tonumber(ARGV[1]) then
-  redis.call('HSET', KEYS[1], 'cursor', ARGV[1])
+if held[1] and held[2] == ARGV[2] then
+  redis.call('HSET', KEYS[1], ARGV[3], ARGV[1])
+  if tonumber(held[1]) < tonumber(ARGV[1]) then redis.call('HSET', KEYS[1], 'cursor', ARGV[1]) end
 end
 return held[1]
 """)
@@ -173,10 +175,12 @@ class Places:
 
 
 class Cursor(NamedTuple):
-    """Changes that were written before `at` (see Ladders.horizon) are in the ladder of this epoch."""
+    """Changes that were written before `at` (see Ladders.horizon) are in the ladder of this epoch. `own`: up to where
+    this node has moved it, as far as the ladder knows; 0 if never."""
 
     epoch: str
     at: int
+    own: int = 0
 
 
 class LadderKeys(NamedTuple):
@@ -240,6 +244,7 @@ class Boards:
     def __init__(self, server: RedisServer, prefix: str) -> None:
         self._redis = server
         self._prefix = prefix
+        self._mark = f"node:{secrets.token_hex(4)}"
 
     @classmethod
     def connect(cls, redis_url: str, deployment: str) -> Boards:
@@ -339,18 +344,18 @@ class Boards:
         """Up to where the changes are in each ladder; None for one that is missing. Ladders whose part of Redis did not
         answer are left out; raises StoreUnavailable when that is all of them."""
         metas = [self._keys(ladder).meta for ladder in ladders]
-        requests = [Request(meta, ("HMGET", meta, "epoch", "cursor")) for meta in metas]
+        requests = [Request(meta, ("HMGET", meta, "epoch", "cursor", self._mark)) for meta in metas]
         answers, _ = await self._of_each(ladders, requests)
         return {
-            ladder: None if cursor is None else Cursor(epoch, int(cursor))
-            for ladder, (epoch, cursor) in answers.items()
+            ladder: None if cursor is None else Cursor(epoch, int(cursor), int(own or 0))
+            for ladder, (epoch, cursor, own) in answers.items()
         }
 
     async def advance(self, held: Mapping[str, Cursor], to: int) -> None:
         """All changes before `to` are in these ladders now, if they are those whose cursors these were. A ladder that
         cannot be reached does not keep the others from it."""
         await self._redis.all_of(
-            [_ADVANCE.on(self._keys(name), [str(to), cursor.epoch]) for name, cursor in held.items()]
+            [_ADVANCE.on(self._keys(name), [str(to), cursor.epoch, self._mark]) for name, cursor in held.items()]
         )
 
     def _keys(self, ladder: str) -> LadderKeys:

@@ -53,6 +53,9 @@ class Gate:
             for writer in writers:
                 writer.transport.abort()
         await asyncio.gather(*self._open, return_exceptions=True)
+        for _ in range(4):
+            # One that was just accepted comes to `_let_in` some turns of the loop later, and goes with the next ones.
+            await asyncio.sleep(0)
 
     def hold(self) -> None:
         """Nothing passes any more, and no connection breaks: a cable that was pulled out."""
@@ -67,6 +70,9 @@ class Gate:
         self._answers = False
 
     def _let_in(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._listener is None:
+            writer.transport.abort()
+            return
         # Known from the first moment on: `shut` ends those too that are still on their way to the store.
         self.connections += 1
         writers = [writer]

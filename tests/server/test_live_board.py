@@ -468,6 +468,23 @@ async def test_redis_that_went_back_in_time_is_a_fresh_leaderboard(
     assert [line["log_level"] for line in capture.entries] == ["warning"]
 
 
+async def test_version_that_redis_has_given_out_twice_is_a_fresh_leaderboard(
+    scene: Scene, stores: Stores, capture: LogCapture
+) -> None:
+    await scene.apply(Entry(1, False, 1, MORNING), Entry(2, False, 2, MORNING))
+    follower = await scene.follow(10)
+    async with redis.asyncio.Redis.from_url(stores.redis_url, decode_responses=True) as valkey:
+        # As before, and another node has applied something since then, before this one looked.
+        (meta,) = [key async for key in valkey.scan_iter(f"{scene.boards._prefix}:{{all-time}}:meta")]
+        await valkey.hset(meta, "version", str(follower.version - 1))
+    await scene.boards.apply({"all-time": [Entry(3, False, 3, MORNING)]})
+    epoch = follower.epoch
+    scene.changes.add(["all-time"])
+    await until(lambda: follower.fulls > 0, "a fresh board")
+    assert follower.epoch != epoch
+    assert [line["log_level"] for line in capture.entries] == ["warning"]
+
+
 async def test_boards_go_on_when_redis_is_back(
     redis_gate: Gate, boards: Boards, postgres: Postgres, clock: FakeClock, log: Log
 ) -> None:

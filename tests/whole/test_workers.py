@@ -117,6 +117,10 @@ async def test_each_worker_tells_the_figures_of_all(several: Server) -> None:
         token = (await client.register("counted"))["token"]
         for one in await crowd(several, stack, token):
             await one.do("session.start")
+        async with asyncio.timeout(PATIENCE):
+            # Each worker counts once a second for those who ask another one.
+            while (await scraped()).get(started) != before + MANY:
+                await asyncio.sleep(0.1)
         for _ in range(8):  # on new connections, so some are answered by each
             assert (await scraped())[started] == before + MANY
         async with asyncio.timeout(PATIENCE):
