@@ -25,31 +25,35 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, cast
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import structlog
 import uvloop
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
-from bench.sockets import client_frame
+from bench.sockets import client_frame, handshake
 from game.ranking import ALL_TIME
 from game.session import NEVER_PLAYED, PlayerState
 from protocol.codec import encode
 from protocol.server_messages import EntryData, LeaderboardDelta, LeaderboardDeltaData, LimitsData
 from server.actions import Actions, Rules
-from server.auth import Login
+from server.auth import Authentication, Login
 from server.clock import utc_now
+from server.door import Doorman
 from server.frames import text_frame
 from server.hub import Hub
 from server.metrics import Metrics
+from server.origins import OriginPolicy
 from server.sessions import Sessions
 from server.socket import Connection, Surroundings
+from server.tokens import Tokens
 from storage.accounts import Player
 from storage.commits import Commits
+from storage.logins import Logins
 from storage.postgres import Postgres
 from storage.sessions import SessionStore
 
@@ -85,6 +89,15 @@ class _Store:
         return NEVER_PLAYED
 
 
+class _Logins:
+    """The login of every token is this player's."""
+
+    player: Player
+
+    async def player_of(self, _sid: UUID) -> Player:
+        return self.player
+
+
 class _Nodes:
     def session_changed(self, _number: int) -> None:
         pass
@@ -101,6 +114,7 @@ class _Transport:
     def __init__(self) -> None:
         self.last = b""
         self.told: Callable[[], None] = lambda: None
+        self.protocol: asyncio.Protocol | None = None
 
     def write(self, data: bytes) -> None:
         self.last = data
@@ -110,6 +124,15 @@ class _Transport:
         return _Socket()
 
     def set_write_buffer_limits(self, high: int) -> None:
+        pass
+
+    def set_protocol(self, protocol: asyncio.Protocol) -> None:
+        self.protocol = protocol
+
+    def pause_reading(self) -> None:
+        pass
+
+    def resume_reading(self) -> None:
         pass
 
     def is_reading(self) -> bool:
@@ -221,6 +244,42 @@ async def delivery() -> AsyncIterator[Go]:
         connection.connection_lost(None)
 
 
+@asynccontextmanager
+async def connect() -> AsyncIterator[Go]:
+    """A socket of a player who comes with an access token of its own, from the request's head to `welcome`."""
+    secret, life = "a secret of the benchmark, long enough", timedelta(hours=1)
+    tokens = Tokens(secret, life, utc_now)
+    logins = _Logins()
+    authentication = Authentication(_none, cast("Logins", logins), _none, tokens, utc_now)
+    sessions = Sessions(cast("SessionStore", _Store()), _none, utc_now, lambda _entries: None)
+    doorman = Doorman(_none, _around(_none, Metrics()), authentication, sessions, OriginPolicy(()))
+    came: asyncio.Future[None]
+
+    def answered() -> None:
+        if transport.last.startswith(b"\x81"):
+            came.set_result(None)
+
+    async def go(rounds: int) -> int:
+        nonlocal came, transport
+        for _ in range(rounds * 20):
+            sid = uuid4()
+            logins.player = Player(sid, 1, "p1@bench.test", "p1")
+            head = handshake("127.0.0.1:8080", "/ws", f"Authorization: Bearer {tokens.issue(sid, sid)[0]}")
+            came, transport = asyncio.get_running_loop().create_future(), _Transport()
+            transport.told = answered
+            door = doorman()
+            door.connection_made(cast("Any", transport))
+            door.data_received(head)
+            await came
+            assert b'"player"' in transport.last, transport.last  # noqa: S101
+            assert transport.protocol is not None  # noqa: S101
+            transport.protocol.connection_lost(None)
+        return rounds * 20
+
+    transport = _Transport()
+    yield go
+
+
 _none = cast("Any", None)
 
 
@@ -258,7 +317,7 @@ def _connected(around: Surroundings, number: int) -> tuple[Connection, _Transpor
     return connection, transport
 
 
-PATHS: Final = {path.__name__: path for path in (action, ping, delivery)}
+PATHS: Final = {path.__name__: path for path in (action, ping, delivery, connect)}
 #: Rounds that fill caches before it counts, and rounds that count.
 _WARM, _COUNTED = 3, 5
 
