@@ -9,20 +9,35 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bench.machine import ROOT
+from bench.pages import (
+    BARE,
+    OTHERS,
+    OURS,
+    Sample,
+    bars,
+    goal,
+    median,
+    middle_of,
+    picture,
+    plain,
+    set_up,
+    shown,
+    spread,
+    table,
+)
 from bench.results import FOLDER
 
 _PAGE: Final = ROOT / "docs" / "benchmarks.md"
-_PICTURES: Final = ROOT / "docs" / "benchmarks"
-_OURS, _OTHERS, _BARE = "#1b6ca8", "#b0b7bf", "#e0a030"
+#: Of bench/hot_paths.py.
+_PATHS: Final = ("action", "ping", "delivery", "connect")
 _INTRO: Final = """# Benchmarks
 
 Written by `make bench`, which measures all of this and takes about an hour; `make bench ARGS="fanout --rounds 5"` measures one part,
@@ -33,65 +48,6 @@ run. The server, ours or a peer, has one core; PostgreSQL, Valkey and the load h
 alike, and a maximum is a maximum of this machine, not of the software: **read ratios, not figures**.
 """
 
-Sample = dict[str, float]
-
-
-def _shown(value: float, digits: int = 0) -> str:
-    return f"{value:,.{digits}f}"
-
-
-def _spread(values: Iterable[float], digits: int = 0) -> str:
-    some = list(values)
-    if len(some) == 1:
-        return _shown(some[0], digits)
-    return f"{_shown(statistics.median(some), digits)} [{_shown(min(some), digits)} – {_shown(max(some), digits)}]"
-
-
-def _of(samples: Sequence[Sample], name: str, digits: int = 0, factor: float = 1.0) -> str:
-    return _spread((sample[name] * factor for sample in samples), digits)
-
-
-def _median(samples: Sequence[Sample], name: str) -> float:
-    return statistics.median(sample[name] for sample in samples)
-
-
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [heads, ["---"] + ["---:"] * (len(heads) - 1), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-def _goal(met: bool, text: str) -> str:
-    return f"Goal: {text}: **{'met' if met else 'not met'}** here.\n"
-
-
-def _picture(name: str, draw: Callable[[Figure], None], *, height: float = 3.2) -> str:
-    figure = Figure(figsize=(8, height), layout="constrained")
-    draw(figure)
-    _PICTURES.mkdir(exist_ok=True)
-    figure.savefig(_PICTURES / f"{name}.svg", metadata={"Date": None})
-    return f"\n![{name.replace('-', ' ')}](benchmarks/{name}.svg)\n"
-
-
-def _plain(axes: Axes, title: str) -> None:
-    axes.set_title(title, fontsize=10, loc="left")
-    axes.spines[["top", "right"]].set_visible(False)
-
-
-def _bars(axes: Axes, samples: dict[str, list[float]], title: str) -> None:
-    """Medians as bars, least and most as whiskers."""
-    names = list(samples)
-    middles = [statistics.median(values) for values in samples.values()]
-    whiskers = [
-        [middle - min(values) for middle, values in zip(middles, samples.values(), strict=True)],
-        [max(values) - middle for middle, values in zip(middles, samples.values(), strict=True)],
-    ]
-    colours = [{"Brain Game": _OURS, "limit": _BARE}.get(name, _OTHERS) for name in names]
-    axes.barh(names, middles, xerr=whiskers, color=colours, ecolor="#444444")
-    axes.invert_yaxis()
-    for place, middle in enumerate(middles):
-        axes.text(middle, place - 0.28, f" {_shown(middle)}", va="center", fontsize=8)
-    _plain(axes, title)
-
 
 def _throughput(found: dict[str, Any]) -> str:
     closed, loads, commits = found["closed"], found["open"], found["commits_a_second"]
@@ -101,50 +57,56 @@ def _throughput(found: dict[str, Any]) -> str:
     rows = [
         [
             name,
-            _spread(rates[name]),
-            _of(samples, "p50_ms"),
-            _of(samples, "p99_ms"),
-            _of(samples, "us_server"),
-            _of(samples, "us_stores"),
-            _of(samples, "generator", 2),
+            spread(rates[name]),
+            middle_of(samples, "p50_ms"),
+            middle_of(samples, "p99_ms"),
+            middle_of(samples, "us_server"),
+            middle_of(samples, "us_stores"),
+            middle_of(samples, "generator", 2),
         ]
         for name, samples in closed.items()
     ]
-    rows.append(["limit: group commit alone", _spread(commits), "", "", "", "", ""])
+    rows.append(["limit: group commit alone", spread(commits), "", "", "", "", ""])
     heads = ["closed loop", "actions/s", "p50 ms", "p99 ms", "server us", "stores us", "load's share of its core"]
     open_rows = [
-        [name, label, _of(samples, "actions_per_second"), _of(samples, "p50_ms", 1), _of(samples, "p99_ms", 1)]
+        [
+            name,
+            label,
+            middle_of(samples, "actions_per_second"),
+            middle_of(samples, "p50_ms", 1),
+            middle_of(samples, "p99_ms", 1),
+        ]
         for name, each in loads.items()
         for label, samples in each.items()
     ]
 
     def draw(figure: Figure) -> None:
         left, right = figure.subplots(1, 2)
-        _bars(left, rates | {"limit": commits}, "durable actions a second, closed loop")
+        bars(left, rates | {"limit": commits}, "durable actions a second, closed loop")
         places = range(len(loads))
-        for shift, part, colour in ((-0.2, "p50_ms", _OTHERS), (0.2, "p99_ms", _OURS)):
-            values = [_median(each["half"], part) for each in loads.values()]
+        for shift, part, colour in ((-0.2, "p50_ms", OTHERS), (0.2, "p99_ms", OURS)):
+            values = [median(each["half"], part) for each in loads.values()]
             right.barh([place + shift for place in places], values, 0.38, color=colour, label=part[:3])
             for place, value in zip(places, values, strict=True):
-                right.text(value, place + shift, f" {_shown(value)}", va="center", fontsize=7)
+                right.text(value, place + shift, f" {shown(value)}", va="center", fontsize=7)
         right.set_yticks(list(places), list(loads))
         right.invert_yaxis()
         right.legend(fontsize=8, frameon=False)
-        _plain(right, "ms to an acknowledgement at half load")
+        plain(right, "ms to an acknowledgement at half load")
 
-    half = _median(loads["Brain Game"]["half"], "p99_ms")
+    half = median(loads["Brain Game"]["half"], "p99_ms")
     return (
         f"## Durable actions\n\n{found['players']:,} players; each action is answered after its commit (fsync on) and shows on "
         "a board in Redis. The peers do the same job as their documentation teaches (`bench/peers/`). The limit is our own commit with "
         "no socket, no message and no board around it, on the server's core.\n\n"
-        + _table(heads, rows)
-        + _picture("throughput", draw)
+        + table(heads, rows)
+        + picture("throughput", draw)
         + "\nAn open loop: actions fall due at random times whatever the server does, at half and nine tenths of its own maximum.\n\n"
-        + _table(["server", "load", "actions/s", "p50 ms", "p99 ms"], open_rows)
+        + table(["server", "load", "actions/s", "p50 ms", "p99 ms"], open_rows)
         + "\n"
-        + _goal(ours >= 4 * best, f"4 times the best peer; {ours / best:.1f} times")
-        + _goal(ours >= 20_000, f"20,000 actions a second with one worker; {_shown(ours)}")
-        + _goal(half < 15, f"p99 below 15 ms at half load; {_shown(half, 1)} ms")
+        + goal(ours >= 4 * best, f"4 times the best peer; {ours / best:.1f} times")
+        + goal(ours >= 20_000, f"20,000 actions a second with one worker; {shown(ours)}")
+        + goal(half < 15, f"p99 below 15 ms at half load; {shown(half, 1)} ms")
     )
 
 
@@ -152,15 +114,15 @@ def _fanout(found: dict[str, Any]) -> str:
     rows, ratios = [], {}
     for count, kinds in found.items():
         ours, bare = kinds["ours"], kinds["bare"]
-        ratios[count] = _median(ours, "us_a_delivery") / _median(bare, "us_a_delivery")
+        ratios[count] = median(ours, "us_a_delivery") / median(bare, "us_a_delivery")
         rows.append(
             [
-                _shown(int(count)),
-                _of(ours, "us_a_delivery", 1),
-                _of(bare, "us_a_delivery", 1),
+                shown(int(count)),
+                middle_of(ours, "us_a_delivery", 1),
+                middle_of(bare, "us_a_delivery", 1),
                 f"{ratios[count]:.2f}",
-                _of(ours, "spread_p50_ms"),
-                _of(ours, "spread_p99_ms"),
+                middle_of(ours, "spread_p50_ms"),
+                middle_of(ours, "spread_p99_ms"),
             ]
         )
     heads = ["spectators", "ours, us a delivery", "bare write, us", "ratio", "to the last one, p50 ms", "p99 ms"]
@@ -168,23 +130,23 @@ def _fanout(found: dict[str, Any]) -> str:
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
         places = range(len(found))
-        for shift, kind, colour in ((-0.2, "ours", _OURS), (0.2, "bare", _BARE)):
-            values = [_median(kinds[kind], "us_a_delivery") for kinds in found.values()]
+        for shift, kind, colour in ((-0.2, "ours", OURS), (0.2, "bare", BARE)):
+            values = [median(kinds[kind], "us_a_delivery") for kinds in found.values()]
             axes.barh([place + shift for place in places], values, 0.38, color=colour, label=kind)
         axes.set_yticks(list(places), [f"{int(count):,} spectators" for count in found])
         axes.invert_yaxis()
         axes.legend(fontsize=8, frameon=False)
-        _plain(axes, "us of CPU for a delivery of 1 KB")
+        plain(axes, "us of CPU for a delivery of 1 KB")
 
     return (
         "## Fan-out\n\nA delta of 1 KB four times a second; the server's CPU time for each delivery, without what it takes with one spectator. "
         "The limit is a uvloop server that writes a prepared frame of the same length, and does nothing else. To the last one: "
         "from a delta's arrival at the first spectator to its arrival at the last.\n\n"
-        + _table(heads, rows)
-        + _picture("fan-out", draw, height=2.2)
+        + table(heads, rows)
+        + picture("fan-out", draw, height=2.2)
         + "\n"
         + "".join(
-            _goal(ratio <= 1.25, f"{int(count):,} spectators within 1.25 of the bare write; {ratio:.2f}")
+            goal(ratio <= 1.25, f"{int(count):,} spectators within 1.25 of the bare write; {ratio:.2f}")
             for count, ratio in ratios.items()
         )
     )
@@ -192,43 +154,45 @@ def _fanout(found: dict[str, Any]) -> str:
 
 def _staleness(found: dict[str, Any]) -> str:
     samples = found["samples"]
-    worst = _median(samples, "staleness_p99_ms")
+    worst = median(samples, "staleness_p99_ms")
     return (
         f"## Staleness\n\nFrom a player's acknowledgement to the change on a spectator's wire, with {found['spectators']:,} spectators and "
         f"{found['players']:,} players who act {found['rate']:,.0f} times a second in all. Boards are sent ten times a second, so the mean of a server that costs "
         "nothing would be 50 ms, and its p99 99.\n\n"
-        + _table(
+        + table(
             ["", "p50 ms", "p99 ms"],
             [
-                ["acknowledged to seen", _of(samples, "staleness_p50_ms"), _of(samples, "staleness_p99_ms")],
-                ["sent to acknowledged", _of(samples, "p50_ms"), _of(samples, "p99_ms")],
+                [
+                    "acknowledged to seen",
+                    middle_of(samples, "staleness_p50_ms"),
+                    middle_of(samples, "staleness_p99_ms"),
+                ],
+                ["sent to acknowledged", middle_of(samples, "p50_ms"), middle_of(samples, "p99_ms")],
             ],
         )
         + "\n"
-        + _goal(worst < 150, f"p99 below 150 ms; {_shown(worst)} ms")
+        + goal(worst < 150, f"p99 below 150 ms; {shown(worst)} ms")
     )
 
 
 def _connections(samples: list[dict[str, Sample]]) -> str:
     idle, came, storm = ([sample[part] for sample in samples] for part in ("idle", "arrivals", "storm"))
-    rate = _median(came, "a_second")
-    spectator, player = (_median(idle, f"{who}_bytes") / 1000 for who in ("spectator", "player"))
+    rate = median(came, "a_second")
+    spectator, player = (median(idle, f"{who}_bytes") / 1000 for who in ("spectator", "player"))
     rows = [
-        ["idle spectator, KB", _of(idle, "spectator_bytes", 1, 1e-3)],
-        ["idle player in a session, KB", _of(idle, "player_bytes", 1, 1e-3)],
-        ["connected with a token, each second", _of(came, "a_second")],
-        ["… the server's CPU time for each, us", _of(came, "us_cpu")],
-        ["… the load's share of its core", _of(came, "generator", 2)],
-        ["5,000 cut off at once are back after, s", _of(storm, "seconds", 1)],
+        ["idle spectator, KB", middle_of(idle, "spectator_bytes", 1, 1e-3)],
+        ["idle player in a session, KB", middle_of(idle, "player_bytes", 1, 1e-3)],
+        ["connected with a token, each second", middle_of(came, "a_second")],
+        ["… the server's CPU time for each, us", middle_of(came, "us_cpu")],
+        ["… the load's share of its core", middle_of(came, "generator", 2)],
+        ["5,000 cut off at once are back after, s", middle_of(storm, "seconds", 1)],
     ]
     return (
         "## Connections\n\nMemory is what the server process grows by (resident), without the kernel's part. Tokens are each another one.\n\n"
-        + _table(["", ""], rows)
+        + table(["", ""], rows)
         + "\n"
-        + _goal(
-            spectator <= 15 and player <= 20, f"15 KB a spectator, 20 KB a player; {spectator:.1f} and {player:.1f}"
-        )
-        + _goal(rate >= 2000, f"2,000 authenticated connections a second; {_shown(rate)}")
+        + goal(spectator <= 15 and player <= 20, f"15 KB a spectator, 20 KB a player; {spectator:.1f} and {player:.1f}")
+        + goal(rate >= 2000, f"2,000 authenticated connections a second; {shown(rate)}")
     )
 
 
@@ -237,12 +201,12 @@ def _sizes(found: dict[str, dict[str, list[Sample]]]) -> str:
 
     def curve(axes: Axes, samples: dict[str, list[Sample]], names: dict[str, str], title: str) -> None:
         sizes = [int(size) for size in samples]
-        for (name, label), colour in zip(names.items(), (_OURS, _BARE, _OTHERS), strict=False):
-            axes.plot(sizes, [_median(each, name) for each in samples.values()], "o-", color=colour, label=label)
+        for (name, label), colour in zip(names.items(), (OURS, BARE, OTHERS), strict=False):
+            axes.plot(sizes, [median(each, name) for each in samples.values()], "o-", color=colour, label=label)
         axes.set_xscale("log")
         axes.set_ylim(bottom=0)
         axes.legend(fontsize=8, frameon=False)
-        _plain(axes, title)
+        plain(axes, title)
 
     def draw(figure: Figure) -> None:
         left, middle, right = figure.subplots(1, 3)
@@ -253,35 +217,38 @@ def _sizes(found: dict[str, dict[str, list[Sample]]]) -> str:
 
     return (
         "## Cost against size\n\nA session of two actions that betters its player's entry on each of its boards; reads of ten rows. 50 players.\n\n"
-        + _table(
+        + table(
             ["entries on the board", "server us", "stores us", "top, ms", "around me, ms"],
             [
                 [
-                    _shown(int(size)),
-                    _of(each, "us_server"),
-                    _of(each, "us_stores"),
-                    _of(each, "top_p50_ms", 2),
-                    _of(each, "around_p50_ms", 2),
+                    shown(int(size)),
+                    middle_of(each, "us_server"),
+                    middle_of(each, "us_stores"),
+                    middle_of(each, "top_p50_ms", 2),
+                    middle_of(each, "around_p50_ms", 2),
                 ]
                 for size, each in boards.items()
             ],
         )
         + "\n"
-        + _table(
+        + table(
             ["idle spectators", "server us a session", "share of a core while nothing happens"],
-            [[_shown(int(size)), _of(each, "us_server"), _of(each, "idle_cpu", 3)] for size, each in sockets.items()],
+            [
+                [shown(int(size)), middle_of(each, "us_server"), middle_of(each, "idle_cpu", 3)]
+                for size, each in sockets.items()
+            ],
         )
-        + _picture("sizes", draw)
+        + picture("sizes", draw)
         + "\nWorkers: with two of them server, stores and load share both cores, so the second cannot bring what a core of its own would.\n\n"
-        + _table(
+        + table(
             ["workers", "actions/s", "server us an action", "stores us", "p99 ms at half of that"],
             [
                 [
                     size,
-                    _of(each, "actions_per_second"),
-                    _of(each, "us_server"),
-                    _of(each, "us_stores"),
-                    _of(each, "half_p99_ms", 1),
+                    middle_of(each, "actions_per_second"),
+                    middle_of(each, "us_server"),
+                    middle_of(each, "us_stores"),
+                    middle_of(each, "half_p99_ms", 1),
                 ]
                 for size, each in workers.items()
             ],
@@ -293,17 +260,17 @@ def _logins(found: dict[str, Any]) -> str:
     samples = found["samples"]
     later = statistics.median(sample["stormy_p99_ms"] - sample["calm_p99_ms"] for sample in samples)
     rows = [
-        ["passwords a second, bcrypt alone on the core", _of(samples, "bound_a_second", 1)],
-        ["logins a second", _of(samples, "logins_a_second", 1)],
-        ["p99 of an action without the storm, ms", _of(samples, "calm_p99_ms", 1)],
-        ["p99 of an action in the storm, ms", _of(samples, "stormy_p99_ms", 1)],
+        ["passwords a second, bcrypt alone on the core", middle_of(samples, "bound_a_second", 1)],
+        ["logins a second", middle_of(samples, "logins_a_second", 1)],
+        ["p99 of an action without the storm, ms", middle_of(samples, "calm_p99_ms", 1)],
+        ["p99 of an action in the storm, ms", middle_of(samples, "stormy_p99_ms", 1)],
     ]
     return (
         f"## Logins beside play\n\n{found['storm']} clients log in again and again (bcrypt at cost {found['cost']}), while {found['players']} players act "
         f"{found['rate']} times a second.\n\n"
-        + _table(["", ""], rows)
+        + table(["", ""], rows)
         + "\n"
-        + _goal(later <= 20, f"logins delay no action by more than 20 ms at p99; {later:.1f} ms")
+        + goal(later <= 20, f"logins delay no action by more than 20 ms at p99; {later:.1f} ms")
     )
 
 
@@ -313,19 +280,19 @@ def _starts(found: dict[str, list[float]]) -> str:
         "warm": "the same folder again",
         "external": "stores that run already",
     }
-    return "## Starts\n\nSeconds to the line that it is ready.\n\n" + _table(
-        ["", "s"], [[what[name], _spread(values, 1)] for name, values in found.items()]
+    return "## Starts\n\nSeconds to the line that it is ready.\n\n" + table(
+        ["", "s"], [[what[name], spread(values, 1)] for name, values in found.items()]
     )
 
 
 def _volumes(found: Sample) -> str:
     rows = [
-        ["PostgreSQL's write-ahead log for an action, bytes", _shown(found["wal_bytes_an_action"])],
-        ["kept for an action (log with its indexes), bytes", _shown(found["kept_bytes_an_action"])],
-        ["Redis for an entry of a board, bytes", _shown(found["redis_bytes_an_entry"])],
-        ["a durable write of 8 KB on this disk, ms", _shown(found["sync_ms"], 2)],
+        ["PostgreSQL's write-ahead log for an action, bytes", shown(found["wal_bytes_an_action"])],
+        ["kept for an action (log with its indexes), bytes", shown(found["kept_bytes_an_action"])],
+        ["Redis for an entry of a board, bytes", shown(found["redis_bytes_an_entry"])],
+        ["a durable write of 8 KB on this disk, ms", shown(found["sync_ms"], 2)],
     ]
-    return "## Volumes\n\n" + _table(["", ""], rows)
+    return "## Volumes\n\n" + table(["", ""], rows)
 
 
 def _simulation(found: dict[str, Any]) -> str:
@@ -336,11 +303,11 @@ def _simulation(found: dict[str, Any]) -> str:
         rows.append(
             [
                 each["workers"],
-                _shown(predicted),
-                _shown(measured),
+                shown(predicted),
+                shown(measured),
                 f"{off[-1]:+.0%}",
-                _shown(each["predicted_half"]["p50_ms"], 1),
-                _shown(each["measured"]["half_p50_ms"], 1),
+                shown(each["predicted_half"]["p50_ms"], 1),
+                shown(each["measured"]["half_p50_ms"], 1),
             ]
         )
     heads = ["workers", "predicted actions/s", "measured", "off by", "predicted p50 at half, ms", "measured"]
@@ -348,12 +315,12 @@ def _simulation(found: dict[str, Any]) -> str:
     def draw(figure: Figure) -> None:
         left, right = figure.subplots(1, 2)
         places = range(len(rows))
-        for shift, name, colour in ((-0.2, "predicted", _BARE), (0.2, "measured", _OURS)):
+        for shift, name, colour in ((-0.2, "predicted", BARE), (0.2, "measured", OURS)):
             values = [each[name]["actions_per_second"] for each in found["held"]]
             left.bar([place + shift for place in places], values, 0.38, color=colour, label=name)
         left.set_xticks(list(places), [f"{each['workers']} workers" for each in found["held"]])
         left.legend(fontsize=8, frameon=False)
-        _plain(left, "actions a second on these two cores")
+        plain(left, "actions a second on these two cores")
         elsewhere = found["elsewhere"]
         for cores in sorted({each["store_cores"] for each in elsewhere}):
             some = [each for each in elsewhere if each["store_cores"] == cores]
@@ -365,22 +332,22 @@ def _simulation(found: dict[str, Any]) -> str:
             )
         right.legend(fontsize=8, frameon=False)
         right.set_xlabel("workers, a core each", fontsize=8)
-        _plain(right, "simulated: actions a second")
+        plain(right, "simulated: actions a second")
 
     return (
         "## Simulation\n\n`bench/simulation.py`: costs are fitted to one worker's CPU times at half load and in the closed loop; rates and times are "
         "predicted. `scaling.md` says what follows.\n\n"
-        + _table(heads, rows)
-        + _picture("simulation", draw)
+        + table(heads, rows)
+        + picture("simulation", draw)
         + "\n"
-        + _table(
+        + table(
             ["workers, a core each", "cores of the stores", "actions/s, simulated", "p50 ms"],
             [
                 [
                     str(each["workers"]),
                     str(each["store_cores"]),
-                    _shown(each["actions_per_second"]),
-                    _shown(each["p50_ms"]),
+                    shown(each["actions_per_second"]),
+                    shown(each["p50_ms"]),
                 ]
                 for each in found["elsewhere"]
             ],
@@ -390,12 +357,12 @@ def _simulation(found: dict[str, Any]) -> str:
 
 def _hot_paths(found: dict[str, dict[str, int]]) -> str:
     rows = [
-        [python, *(_shown(paths[name]) for name in ("action", "ping", "delivery"))] for python, paths in found.items()
+        [python, *(shown(paths[name]) if name in paths else "" for name in _PATHS)] for python, paths in found.items()
     ]
     return (
         "## Hot paths\n\nInstructions of the server's own code, counted by callgrind: from a frame's bytes to its reply's bytes, with the network "
         "and PostgreSQL answered for. `make bench ARGS=hot_paths` fails when one has grown by more than 3 %.\n\n"
-        + _table(["", "action", "ping", "delivery"], rows)
+        + table(["", *_PATHS], rows)
     )
 
 
@@ -433,7 +400,7 @@ def page(results: Path) -> str:
 
 def main() -> None:
     """Write it."""
-    mpl.rcParams.update({"svg.hashsalt": "braingame", "svg.fonttype": "none", "font.size": 9})
+    set_up()
     _PAGE.write_text(page(FOLDER))
     print(f"{_PAGE.relative_to(ROOT)} is written")
 

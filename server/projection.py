@@ -1,7 +1,7 @@
 """Keeps the boards in Redis level with the entries in PostgreSQL.
 
-Two ways lead there. What this node has just committed is applied at once. And every second the changes since each
-ladder's cursor are read from PostgreSQL and applied again, which costs little and heals whatever the first way missed:
+Two ways lead there. What this node has just committed is applied at once. And every second one of the nodes reads the
+changes since each ladder's cursor from PostgreSQL and applies them again, which heals whatever the first way missed:
 a crash between commit and projection, a Redis that was away, was emptied, or lost its last second. A ladder whose part
 of a Redis Cluster is away is left behind for that time; the others go on.
 """
@@ -50,6 +50,8 @@ class Projection:
         self._rebuilding: dict[str, asyncio.Lock] = {}
         #: Where each ladder's cursor was put by the last sweep that could.
         self._advanced: dict[str, Cursor] = {}
+        #: The cursor that stood farthest behind when this node looked last; None before it has looked.
+        self._oldest: int | None = None
         self._healthy = True
 
     @property
@@ -105,7 +107,8 @@ class Projection:
                 self._report(error)
 
     async def sweep(self) -> None:
-        """Bring every board up to what PostgreSQL holds now, building those that Redis does not have."""
+        """Bring every board up to what PostgreSQL holds now, building those that Redis does not have. Nothing is done
+        where another node has done so since this one looked last: of many it is enough that one does."""
         ladders = self._current_ladders()
         cursors = await self._boards.cursors(ladders)
         unreached = ladders - cursors.keys()
@@ -114,13 +117,18 @@ class Projection:
                 await self.rebuild(ladder)
         held = {ladder: cursor for ladder, cursor in cursors.items() if cursor is not None}
         if held:
-            horizon = await self._ladders.horizon()
             oldest = min(cursor.at for cursor in held.values())
+            moved_on = self._oldest is not None and oldest > self._oldest
+            self._oldest = oldest
+            if moved_on and self._healthy and not unreached and len(held) == len(cursors):
+                return
+            horizon = await self._ladders.horizon()
             if oldest < horizon:
                 unreached |= await self._catch_up(oldest, horizon, cursors, unreached)
                 # One that was rebuilt meanwhile, here or by another node, has an epoch and a cursor of its own.
                 held = {ladder: cursor for ladder, cursor in held.items() if ladder not in unreached}
                 await self._boards.advance(held, horizon)
+                self._oldest = horizon
                 # Those that were not reached keep theirs: what comes back may be a replica.
                 kept = {ladder: cursor for ladder, cursor in self._advanced.items() if ladder in ladders}
                 self._advanced = kept | {ladder: Cursor(cursor.epoch, horizon) for ladder, cursor in held.items()}

@@ -309,6 +309,42 @@ async def test_ladder_that_went_back_in_redis_gets_a_new_epoch(
     assert (await shown(boards)).epoch == after.epoch
 
 
+class _CountingLadders(Ladders):
+    """How often the changes were read."""
+
+    sweeps = 0
+
+    def changes(self, since: int, until: int) -> AsyncIterator[dict[str, list[Entry | Removal]]]:
+        self.sweeps += 1
+        return super().changes(since, until)
+
+
+async def test_of_two_nodes_one_sweeps_and_the_other_takes_over_when_it_is_gone(
+    boards: Boards, postgres: Postgres, stores: Stores, clock: FakeClock, log: Log, ladder: Ladder
+) -> None:
+    read_by = [_CountingLadders(postgres), _CountingLadders(postgres)]
+    others = Boards.connect(stores.redis_url, str(await Ladders(postgres).deployment()))
+    one, two = (
+        Projection(redis, ladders, clock, log, lambda *_: None)
+        for redis, ladders in zip((boards, others), read_by, strict=True)
+    )
+    await one.sweep()
+    await two.sweep()
+    begun = [ladders.sweeps for ladders in read_by]
+    for number in range(1, 5):
+        await ladder.write(entry(number, number))
+        await one.sweep()
+        await two.sweep()
+    by_one, by_two = (ladders.sweeps - before for ladders, before in zip(read_by, begun, strict=True))
+    # The first look tells the second node only where the cursors are.
+    assert by_two <= 1 < by_one
+    await ladder.write(entry(5, 5))
+    for _ in range(2):
+        await two.sweep()
+    assert (await shown(boards)).total == 5
+    await others.close()
+
+
 async def test_ladders_go_on_while_a_part_of_redis_is_away(
     postgres: Postgres,
     sql: asyncpg.Connection[asyncpg.Record],
