@@ -254,6 +254,7 @@ async def connect() -> AsyncIterator[Go]:
     sessions = Sessions(cast("SessionStore", _Store()), _none, utc_now, lambda _entries: None)
     doorman = Doorman(_none, _around(_none, Metrics()), authentication, sessions, OriginPolicy(()))
     came: asyncio.Future[None]
+    transport: _Transport
 
     def answered() -> None:
         if transport.last.startswith(b"\x81"):
@@ -276,7 +277,6 @@ async def connect() -> AsyncIterator[Go]:
             transport.protocol.connection_lost(None)
         return rounds * 20
 
-    transport = _Transport()
     yield go
 
 

@@ -114,8 +114,8 @@ end
 return 1
 """)
 
-# KEYS: meta, ranks, members. ARGV: cursor, epoch, mark of the node. Never back, never on a ladder that is not there, and
-# never on one that was rebuilt meanwhile: what was applied before is not in it.
+# KEYS: meta, ranks, members. ARGV: cursor, epoch, mark of the node. Never back, never on a ladder that is not there,
+# and never on one that was rebuilt meanwhile: what was applied before is not in it.
 _ADVANCE: Final = Script("""
 local held = redis.call('HMGET', KEYS[1], 'cursor', 'epoch')
 if held[1] and held[2] == ARGV[2] then

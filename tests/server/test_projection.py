@@ -270,8 +270,9 @@ async def test_ladder_that_went_back_in_redis_gets_a_new_epoch(
     ladder: Ladder,
     another_node_is_faster: bool,
 ) -> None:
-    """A replica that lacks the last changes has taken over: its versions are older, and would be given out again. A node
-    that has no part in what was lost brings it back, and moves the cursor on; that must not hide it from who has."""
+    """A replica that lacks the last changes has taken over: its versions are older, and would be given out again. A
+    node that has no part in what was lost brings it back, and moves the cursor on; that must not hide it from who has.
+    """
     await projection.sweep()
     await ladder.write(entry(1, 10))
     await projection.sweep()
