@@ -7,9 +7,9 @@ import sys
 from typing import Final
 
 MEASUREMENTS: Final = (
-    *("throughput", "fanout", "staleness", "connections", "sizes", "logins", "starts", "volumes", "hot_paths"),
+    *("throughput", "fanout", "staleness", "connections", "sizes", "nodes", "logins", "starts", "volumes", "hot_paths"),
     # from what the others have found
-    *("simulation", "report"),
+    *("simulation", "report", "scaling"),
 )
 
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final
+from typing import Final
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bench.machine import ROOT
-from bench.results import FOLDER
 
 _PICTURES: Final = ROOT / "docs" / "benchmarks"
 OURS, OTHERS, BARE = "#1b6ca8", "#b0b7bf", "#e0a030"
@@ -84,11 +82,6 @@ def bars(axes: Axes, samples: dict[str, list[float]], title: str) -> None:
     for place, middle in enumerate(middles):
         axes.text(middle, place - 0.28, f" {shown(middle)}", va="center", fontsize=8)
     plain(axes, title)
-
-
-def figures_of(name: str) -> Any:
-    """What bench/results holds of one measurement. Raises FileNotFoundError where nothing was measured."""
-    return json.loads((FOLDER / f"{name}.json").read_text())["figures"]
 
 
 def set_up() -> None:

@@ -17,3 +17,8 @@ def keep(name: str, figures: Any) -> None:
     FOLDER.mkdir(exist_ok=True)
     kept = {"measured_on": datetime.now(UTC).date().isoformat(), "machine": description(), "figures": figures}
     (FOLDER / f"{name}.json").write_text(json.dumps(kept, indent=2) + "\n")
+
+
+def kept(name: str) -> Any:
+    """The figures of the last complete run of a measurement. Raises FileNotFoundError where there was none."""
+    return json.loads((FOLDER / f"{name}.json").read_text())["figures"]

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
-from bench.results import FOLDER, keep
+from bench.results import keep, kept
 from bench.sockets import percentile
 
 #: storage/commits.py: MAX_BATCH
@@ -368,8 +368,7 @@ def _elsewhere(costs: Costs) -> Iterator[dict[str, Any]]:
 def main() -> None:
     """Simulate, keep, print."""
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    sizes, volumes = (json.loads((FOLDER / f"{name}.json").read_text())["figures"] for name in ("sizes", "volumes"))
-    found = predict(sizes["workers"], PLAYERS, volumes["sync_ms"] / 1000)
+    found = predict(kept("sizes")["workers"], PLAYERS, kept("volumes")["sync_ms"] / 1000)
     print(json.dumps(found, indent=2))
     keep("simulation", found)
 

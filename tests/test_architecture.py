@@ -63,7 +63,7 @@ HOMES: Mapping[str, frozenset[str]] = {
     # what is not installed where the server runs
     **dict.fromkeys(("imagehash", "scipy", "skimage", "sklearn"), frozenset({"images.evaluation"})),
     "redis": frozenset({"storage.redis_nodes", "storage.redis_server", "storage.redis_url"})  # all that speak to Redis
-    | {"bench.peers", "bench.volumes"},
+    | {"bench.peers", "bench.volumes", "bench.nodes"},
     "asyncpg": frozenset({"storage", "bench.peers"}),  # each store keeps its own SQL
     "alembic": frozenset({"storage.migrations", "storage.schema"}),  # the steps, and what applies them
     "sqlalchemy": frozenset({"storage.migrations", "storage.schema"}),  # only as what Alembic runs on
