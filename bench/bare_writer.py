@@ -1,4 +1,7 @@
-"""The physical limit of a delivery: uvloop writes a prepared frame to each socket, and nothing else is done.
+"""The physical limit of a delivery: a prepared frame is written to each socket, and nothing else is done.
+
+    python -m bench.bare_writer 4           by uvloop, four times a second
+    python -m bench.bare_writer 4 kernel    by write(2) alone, past the transport: what lies below
 
 Answers a handshake, sends a welcome, and writes the frame to all so many times a second.
 """
@@ -8,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import signal
 import sys
 from typing import Final, cast
@@ -47,7 +51,7 @@ class _Writer(asyncio.Protocol):
             self._sockets.add(self._transport)
 
 
-async def _serve(hertz: float) -> None:
+async def _serve(hertz: float, *, past_the_transport: bool) -> None:
     sockets: set[asyncio.Transport] = set()
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: _Writer(sockets), "127.0.0.1", 0, backlog=1000)
@@ -55,11 +59,16 @@ async def _serve(hertz: float) -> None:
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     print(f"ready on http://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
     while not stop.is_set():
-        for transport in sockets:
-            transport.write(_FRAME)
+        if past_the_transport:
+            # Readers keep up, so the kernel always takes all of it.
+            for number in [transport.get_extra_info("socket").fileno() for transport in sockets]:
+                os.write(number, _FRAME)
+        else:
+            for transport in sockets:
+                transport.write(_FRAME)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), 1 / hertz)
 
 
 if __name__ == "__main__":
-    uvloop.run(_serve(float(sys.argv[1])))
+    uvloop.run(_serve(float(sys.argv[1]), past_the_transport="kernel" in sys.argv[2:]))

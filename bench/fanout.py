@@ -5,8 +5,8 @@
 Nine players change their places on a board all the time, and so many spectators are sent a delta of 1 KB four times a
 second. The CPU time of the server, without what it takes with one spectator, by the number of deliveries. Beside it, in
 turn: a uvloop server that writes a prepared frame of the same length to each of its sockets four times a second, and
-does nothing else. Stores and clients are on another core. `spread` is the time from a delta's arrival at the first
-spectator to that at the last one.
+does nothing else; and the same by write(2) alone. Stores and clients are on another core. `spread` is the time from a
+delta's arrival at the first spectator to that at the last one.
 """
 
 from __future__ import annotations
@@ -125,14 +125,19 @@ async def _ours(cores: Cores, urls: StoreUrls) -> AsyncIterator[Server]:
 
 
 @asynccontextmanager
-async def _bare(cores: Cores, _urls: StoreUrls) -> AsyncIterator[Server]:
-    async with server([sys.executable, "-m", "bench.bare_writer", str(HERTZ)], cores.server) as one:
+async def _bare(cores: Cores, _urls: StoreUrls, *how: str) -> AsyncIterator[Server]:
+    async with server([sys.executable, "-m", "bench.bare_writer", str(HERTZ), *how], cores.server) as one:
         yield one
+
+
+def _kernel(cores: Cores, urls: StoreUrls) -> AbstractAsyncContextManager[Server]:
+    return _bare(cores, urls, "kernel")
 
 
 _KINDS: Final[dict[str, Callable[[Cores, StoreUrls], AbstractAsyncContextManager[Server]]]] = {
     "ours": _ours,
     "bare": _bare,
+    "kernel": _kernel,
 }
 
 
