@@ -135,7 +135,8 @@ class Actions:
         self._eyes = eyes
         self._hub = hub
         self._nodes = nodes
-        self._metrics = metrics
+        #: Sockets count in it what is not for handlers.
+        self.metrics = metrics
         self._clock = clock
         self._log = log
         #: What a player does in a session: the command that such a message comes to.
@@ -174,9 +175,9 @@ class Actions:
                 result = await self._handlers[kind](caller, data)
         except Exception as error:
             refusal = as_request_error(error, self._log)
-            self._metrics.request(kind, refusal.code)
+            self.metrics.request(kind, refusal.code)
             raise refusal from None
-        self._metrics.request(kind, "ok")
+        self.metrics.request(kind, "ok")
         return result
 
     async def answer(self, kind: str, re: str | int, caller: Caller, data: Wire) -> bytes:
@@ -211,9 +212,9 @@ class Actions:
     def _settled(self, kind: str, re: str | int, caller: Caller, number: int, outcome: Outcome | Exception) -> bytes:
         if isinstance(outcome, Exception):
             refusal = as_request_error(outcome, self._log)
-            self._metrics.request(kind, refusal.code)
+            self.metrics.request(kind, refusal.code)
             return encode_error(re, refusal)
-        self._metrics.request(kind, "ok")
+        self.metrics.request(kind, "ok")
         state = outcome.state
         assert state.session is not None  # noqa: S101
         if outcome.replayed:

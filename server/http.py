@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
@@ -45,6 +46,8 @@ T = TypeVar("T", bound=Wire)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _JSON: Final = "application/json"
+#: The route of a request that nothing is served for.
+NO_ROUTE: Final = "none"
 #: Says that a board may be out of date.
 STALE_HEADER: Final = "Braingame-Stale"
 #: For requests that are being answered when the server stops. aiohttp waits this long up to three times.
@@ -334,7 +337,8 @@ class HttpEdge:
 
     @web.middleware
     async def _around(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Errors become JSON, and every answer gets its headers."""
+        """Errors become JSON, every answer gets its headers, and is counted."""
+        begun = time.monotonic()
         try:
             response = self._preflight(request) or await handler(request)
         except web.HTTPException as refusal:
@@ -351,6 +355,10 @@ class HttpEdge:
         if origin is not None and self._origins.is_foreign(origin, request.headers.get("Host")):
             response.headers["Access-Control-Allow-Origin"] = origin
             response.headers.update(_CORS_HEADERS)
+        route = _route_of(request)
+        self._metrics.http(
+            request.method if route != NO_ROUTE else "other", route, response.status, time.monotonic() - begun
+        )
         return response
 
     def _preflight(self, request: web.Request) -> web.Response | None:
@@ -358,6 +366,12 @@ class HttpEdge:
         if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
             return web.Response(status=204)
         return None
+
+
+def _route_of(request: web.Request) -> str:
+    """The pattern of the path: a path itself may be anything."""
+    resource = request.match_info.route.resource
+    return NO_ROUTE if resource is None else resource.canonical
 
 
 def _query(request: web.Request, model: type[T]) -> T:

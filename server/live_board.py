@@ -67,9 +67,11 @@ class LiveBoards:
         frame: Callable[[bytes], bytes],
         changed: Callable[[Board], None] = lambda _board: None,
         handed: Callable[[float], None] = lambda _seconds: None,
+        ticked: Callable[[float], None] = lambda _seconds: None,
     ) -> None:
         """`changed` is told after subscribers were sent another state of a board, `handed` how many seconds after the
-        commit of the oldest change in it that was, where this node knows."""
+        commit of the oldest change in it that was, where this node knows; `ticked` how many seconds a look took that
+        boards were due for."""
         self._reader = reader
         self._changes = changes
         self._clock = clock
@@ -78,6 +80,7 @@ class LiveBoards:
         self._frame = frame
         self._changed = changed
         self._handed = handed
+        self._ticked = ticked
         self._live: dict[Board, _Live] = {}
         self._loading: dict[Board, asyncio.Lock] = {}
         #: Who is sent a board whole at the next look.
@@ -143,7 +146,7 @@ class LiveBoards:
     async def _look(self, ladders: Collection[str]) -> None:
         """Send what has changed on these ladders and on boards whose period has ended; after a time of doubt, on
         all."""
-        now = self._clock()
+        now, begun = self._clock(), asyncio.get_running_loop().time()
         refreshing, self._refreshing = self._refreshing, set()
         recovering = self._stale and not self._reader.behind
         due = [
@@ -154,6 +157,8 @@ class LiveBoards:
         # At once: they may be on several servers, and one that does not answer would keep the others' waiting.
         down = not (await due[0] if len(due) == 1 else all(await asyncio.gather(*due)))
         self._tell(stale=down or self._reader.behind)
+        if due:
+            self._ticked(asyncio.get_running_loop().time() - begun)
         if down:
             self._refreshing |= refreshing
             return

@@ -23,6 +23,7 @@ from server.door import Doorman
 from server.drawing import Drawings, Workshop
 from server.figures import Figures
 from server.frames import text_frame
+from server.gauges import Buffers
 from server.health import Health
 from server.http import HttpEdge
 from server.hub import Hub
@@ -39,7 +40,7 @@ from server.revocations import Revocations
 from server.rolling_check import RollingCheck
 from server.sessions import Sessions
 from server.settings import Settings
-from server.socket import IDLE_SECONDS, PING_SECONDS, Surroundings
+from server.socket import IDLE_SECONDS, PING_SECONDS, Connection, Surroundings
 from server.stores import CannotStart, Stores
 from server.tokens import Tokens
 from server.version import VERSION
@@ -78,10 +79,17 @@ class Node:
             changes.add(ladders, since)
             nodes.ladders_changed(ladders)
 
-        self._projection = projection = Projection(boards, ladders, utc_now, log, changed_here)
+        self._projection = projection = Projection(
+            boards, ladders, utc_now, log, changed_here, applied=metrics.projected
+        )
         reader = BoardReader(boards, projection, Names(accounts), utc_now)
         places = OwnPlaces(reader)
         figures = Figures(hub.count, lambda: projection.behind, utc_now)
+
+        def handed(seconds: float) -> None:
+            figures.handed(seconds)
+            metrics.delivered(seconds)
+
         live = LiveBoards(
             reader,
             changes,
@@ -90,9 +98,16 @@ class Node:
             hertz=settings.board_hz,
             frame=text_frame,
             changed=places.mark,
-            handed=figures.handed,
+            handed=handed,
+            ticked=metrics.ticked,
         )
         metrics.watch(hub.count, lambda: projection.behind)
+        metrics.gauges.staleness(lambda: _seconds_since(projection.waiting_since, changes.waiting_since))
+        metrics.gauges.buffers(lambda: _buffers(hub))
+        metrics.gauges.queue("commits", stores.commits.waiting)
+        metrics.gauges.queue("projection", projection.waiting)
+        metrics.gauges.pool("commits", stores.commits.pool)
+        metrics.gauges.pool("requests", postgres.use)
         sessions = Sessions(
             SessionStore(postgres), stores.commits, utc_now, projection.put, metrics.commit, figures.committed
         )
@@ -108,11 +123,13 @@ class Node:
 
         passwords = Passwords(settings.bcrypt_cost)
         stack.callback(passwords.close)
+        metrics.gauges.queue("bcrypt", passwords.waiting)
         tokens = Tokens(settings.jwt_secret, timedelta(seconds=settings.token_seconds), utc_now)
         authentication = Authentication(accounts, logins, passwords, tokens, utc_now)
 
         workshop = Workshop()
         stack.callback(workshop.close)
+        metrics.gauges.queue("drawings", workshop.waiting)
         drawings = _drawings(settings, workshop, log, stack)
         rules = Rules(settings.stages, settings.max_stage_score, judged_only=settings.scoring == "judged")
         actions = Actions(
@@ -128,12 +145,13 @@ class Node:
             nodes.release,
             metrics.landed,
         )
+        health = Health(ladders, boards, lambda: self._canary.proven)
         self._edge = HttpEdge(
             actions,
             Admin(Operators(postgres), logins, reader, hub, figures, utc_now),
             authentication.identify,
             accounts.emails if settings.leaderboard_emails == "all" else None,
-            Health(ladders, boards, lambda: self._canary.proven),
+            health,
             metrics,
             origins,
             log,
@@ -156,6 +174,7 @@ class Node:
             "figures": figures.run,
             "rolling check": RollingCheck(postgres, stores.kept_boards, ladders, utc_now, log, metrics).run,
             "metrics": metrics.run,
+            "health": partial(health.watch, metrics.gauges.down),
         }
 
     async def serve(self, stop: asyncio.Event, ready: Callable[[str], None], *, shared_port: bool) -> bool:
@@ -221,6 +240,21 @@ async def serve_node(
 def cannot_listen(host: str, port: int, error: OSError) -> str:
     """What the operator is told of an address that cannot be listened on."""
     return f"cannot listen on {host} port {port}: {error.strerror or error}"
+
+
+def _seconds_since(*times: float | None) -> float:
+    """How long ago the earliest was; 0 if there is none."""
+    now = asyncio.get_running_loop().time()
+    return max((now - time for time in times if time is not None), default=0.0)
+
+
+def _buffers(hub: Hub) -> Buffers:
+    size = full = 0
+    for member in hub:
+        if isinstance(member, Connection):
+            size += member.unsent
+            full += member.congested
+    return Buffers(size, full)
 
 
 def _no_http() -> asyncio.BaseProtocol:

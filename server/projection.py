@@ -9,7 +9,7 @@ of a Redis Cluster is away is left behind for that time; the others go on.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Final, Protocol
 
@@ -36,7 +36,17 @@ class Projection:
     """Two tasks, `run` and `sweep_for_ever`, which their owner starts and cancels. Ladders that have changed in
     Redis are named to `changed`."""
 
-    def __init__(self, boards: Boards, ladders: Ladders, clock: Clock, log: Log, changed: Changed) -> None:
+    def __init__(
+        self,
+        boards: Boards,
+        ladders: Ladders,
+        clock: Clock,
+        log: Log,
+        changed: Changed,
+        *,
+        applied: Callable[[float], None] = lambda _seconds: None,
+    ) -> None:
+        """`applied` is told how many seconds it took each time to put on the boards what was committed."""
         self._boards = boards
         self._ladders = ladders
         self._clock = clock
@@ -44,6 +54,9 @@ class Projection:
         self._changed = changed
         self._pending: dict[str, dict[int, Entry | Removal]] = {}
         self._since: dict[str, float] = {}
+        self._report_applied = applied
+        #: The same of what is on its way to Redis.
+        self._applying: dict[str, float] = {}
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -51,6 +64,17 @@ class Projection:
         #: Where each ladder's cursor was put by the last sweep.
         self._advanced: dict[str, Cursor] = {}
         self._healthy = True
+        self._behind_since = 0.0
+
+    @property
+    def waiting_since(self) -> float | None:
+        """The loop's time since when the boards may lack what was committed; None when they lack nothing."""
+        lacking = [*self._since.values(), *self._applying.values()]
+        return min(lacking if self._healthy else [*lacking, self._behind_since], default=None)
+
+    def waiting(self) -> int:
+        """How many entries are not yet on their way to Redis."""
+        return sum(map(len, self._pending.values()))
 
     @property
     def behind(self) -> bool:
@@ -88,11 +112,16 @@ class Projection:
             while self._pending:
                 pending, self._pending = self._pending, {}
                 since, self._since = self._since, {}
+                self._applying = since
+                begun = asyncio.get_running_loop().time()
                 try:
                     await self._apply({ladder: list(entries.values()) for ladder, entries in pending.items()}, since)
                 except StoreUnavailable as error:
                     # Dropped here: the cursor still stands before them, so the next sweep that succeeds finds them.
                     self._report(error)
+                finally:
+                    self._applying = {}
+                    self._report_applied(asyncio.get_running_loop().time() - begun)
             self._idle.set()
 
     async def sweep_for_ever(self) -> None:
@@ -200,4 +229,5 @@ class Projection:
     def _report(self, error: StoreUnavailable) -> None:
         if self._healthy:
             self._healthy = False
+            self._behind_since = asyncio.get_running_loop().time()
             self._log.warning("the boards fall behind until the stores are back", reason=str(error))

@@ -19,7 +19,7 @@ import asyncpg
 
 from game.ranking import ladders_of
 from game.session import Action, Judged, PlayerState
-from storage.postgres import PATIENCE_SECONDS, Postgres, StoreUnavailable, deadline_of
+from storage.postgres import PATIENCE_SECONDS, PoolUse, Postgres, StoreUnavailable, deadline_of
 from storage.sessions import Event, event_from
 
 if TYPE_CHECKING:
@@ -162,6 +162,14 @@ class Commits:
         self._queue: deque[_Waiting] = deque()
         self._decided: deque[tuple[_Waiting, Outcome]] = deque()
         self._wake = asyncio.Event()
+
+    def waiting(self) -> int:
+        """How many changes are not yet on their way to PostgreSQL."""
+        return len(self._queue)
+
+    def pool(self) -> PoolUse:
+        """The connections that changes are committed by."""
+        return self._postgres.use()
 
     def put(self, change: Change, settle: Settle) -> None:
         """Make one change durable, and call `settle` with what became of it: an outcome, StoreUnavailable after
