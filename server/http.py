@@ -41,6 +41,7 @@ from server.log import Log
 from server.metrics import CONTENT_TYPE, Metrics
 from server.origins import OriginPolicy
 from server.pages import PARTS, page_routes
+from server.watch import Watch, arrived_with
 
 T = TypeVar("T", bound=Wire)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -88,6 +89,7 @@ class HttpEdge:
         *,
         max_body_bytes: int,
         max_picture_bytes: int,
+        watch: Watch | None = None,
     ) -> None:
         self._actions = actions
         self._admin = admin
@@ -99,6 +101,7 @@ class HttpEdge:
         self._log = log
         self._max_body_bytes = max_body_bytes
         self._max_picture_bytes = max_picture_bytes
+        self._watch = watch
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[Callable[[], asyncio.BaseProtocol]]:
@@ -340,13 +343,15 @@ class HttpEdge:
         """Errors become JSON, every answer gets its headers, and is counted."""
         begun = time.monotonic()
         try:
-            response = self._preflight(request) or await handler(request)
+            response = self._preflight(request) or await self._handled(request, handler)
         except web.HTTPException as refusal:
             if refusal.status < 400:
                 raise
             response = _error(_from_aiohttp(refusal), _kept_headers(refusal))
         except Exception as error:
-            response = _error(as_request_error(error, self._log))
+            secrets = request.headers.getall("Authorization", [])
+            about = {"method": request.method, "route": _route_of(request)}
+            response = _error(as_request_error(error, self._log, secrets, **about))
         response.headers.update(_SECURITY_HEADERS)
         if request.path.startswith(PARTS):
             response.headers["Cache-Control"] = "no-cache"
@@ -360,6 +365,12 @@ class HttpEdge:
             request.method if route != NO_ROUTE else "other", route, response.status, time.monotonic() - begun
         )
         return response
+
+    async def _handled(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if self._watch is None:
+            return await handler(request)
+        with arrived_with(request.headers.get("traceparent")):
+            return await handler(request)
 
     def _preflight(self, request: web.Request) -> web.Response | None:
         # Without the headers of CORS, which only an allowed origin gets, the browser takes this for a no.

@@ -44,6 +44,7 @@ from server.socket import IDLE_SECONDS, PING_SECONDS, Connection, Surroundings
 from server.stores import CannotStart, Stores
 from server.tokens import Tokens
 from server.version import VERSION
+from server.watch import Watch
 from storage.accounts import Accounts
 from storage.ladders import Ladders
 from storage.logins import Logins
@@ -72,6 +73,7 @@ class Node:
         postgres, boards = stores.postgres, stores.boards
         accounts, logins, ladders = Accounts(postgres), Logins(postgres), Ladders(postgres)
         self._hub = hub = Hub()
+        watch = stores.commits.watch = _watch(settings, log, stack)
         metrics = Metrics()
         changes = ChangedLadders()
 
@@ -80,7 +82,7 @@ class Node:
             nodes.ladders_changed(ladders)
 
         self._projection = projection = Projection(
-            boards, ladders, utc_now, log, changed_here, applied=metrics.projected
+            boards, ladders, utc_now, log, changed_here, applied=metrics.projected, watch=watch
         )
         reader = BoardReader(boards, projection, Names(accounts), utc_now)
         places = OwnPlaces(reader)
@@ -100,6 +102,7 @@ class Node:
             changed=places.mark,
             handed=handed,
             ticked=metrics.ticked,
+            watch=watch,
         )
         metrics.watch(hub.count, lambda: projection.behind)
         metrics.gauges.staleness(lambda: _seconds_since(projection.waiting_since, changes.waiting_since))
@@ -133,7 +136,7 @@ class Node:
         drawings = _drawings(settings, workshop, log, stack)
         rules = Rules(settings.stages, settings.max_stage_score, judged_only=settings.scoring == "judged")
         actions = Actions(
-            rules, authentication, sessions, reader, live, drawings, workshop, hub, nodes, metrics, utc_now, log
+            rules, authentication, sessions, reader, live, drawings, workshop, hub, nodes, metrics, utc_now, log, watch
         )
         around = Surroundings(
             actions, live, places, hub, utc_now, log, f"braingame/{VERSION}", _limits(settings), settings.limits
@@ -157,6 +160,7 @@ class Node:
             log,
             max_body_bytes=MAX_MESSAGE_BYTES,
             max_picture_bytes=MAX_PLAYER_MESSAGE_BYTES,
+            watch=watch,
         )
         self._doorman = partial(
             Doorman, around=around, authentication=authentication, sessions=sessions, origins=origins
@@ -240,6 +244,17 @@ async def serve_node(
 def cannot_listen(host: str, port: int, error: OSError) -> str:
     """What the operator is told of an address that cannot be listened on."""
     return f"cannot listen on {host} port {port}: {error.strerror or error}"
+
+
+def _watch(settings: Settings, log: Log, stack: AsyncExitStack) -> Watch | None:
+    debug, tracer = settings.log_level == "debug", None
+    if settings.traces_url is not None:
+        # Here, so that whoever does without it does not even load it.
+        from server.traces import Traces
+
+        tracer = Traces(settings.traces_url, settings.traces_share, log)
+        stack.push_async_callback(tracer.close)
+    return Watch(log, tracer, debug=debug) if debug or tracer is not None else None
 
 
 def _seconds_since(*times: float | None) -> float:

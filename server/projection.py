@@ -16,6 +16,7 @@ from typing import Final, Protocol
 from game.ranking import BOARDS, Entry, Removal, has_period, prevailing
 from server.clock import Clock
 from server.log import Log
+from server.watch import Watch
 from storage.boards import Boards, Cursor
 from storage.ladders import Ladders
 from storage.postgres import StoreUnavailable
@@ -45,6 +46,7 @@ class Projection:
         changed: Changed,
         *,
         applied: Callable[[float], None] = lambda _seconds: None,
+        watch: Watch | None = None,
     ) -> None:
         """`applied` is told how many seconds it took each time to put on the boards what was committed."""
         self._boards = boards
@@ -55,6 +57,7 @@ class Projection:
         self._pending: dict[str, dict[int, Entry | Removal]] = {}
         self._since: dict[str, float] = {}
         self._report_applied = applied
+        self._watch = watch
         #: The same of what is on its way to Redis.
         self._applying: dict[str, float] = {}
         self._wake = asyncio.Event()
@@ -90,6 +93,8 @@ class Projection:
             for entry in improved:
                 before = held.get(entry.number)
                 held[entry.number] = entry if before is None else prevailing(before, entry)
+        if self._watch is not None:
+            self._watch.put(entries)
         self._idle.clear()
         self._wake.set()
 
@@ -113,15 +118,21 @@ class Projection:
                 pending, self._pending = self._pending, {}
                 since, self._since = self._since, {}
                 self._applying = since
-                begun = asyncio.get_running_loop().time()
+                begun, outcome = asyncio.get_running_loop().time(), "failed"
+                if self._watch is not None:
+                    self._watch.taken(pending)
                 try:
                     await self._apply({ladder: list(entries.values()) for ladder, entries in pending.items()}, since)
+                    outcome = "ok"
                 except StoreUnavailable as error:
                     # Dropped here: the cursor still stands before them, so the next sweep that succeeds finds them.
                     self._report(error)
                 finally:
                     self._applying = {}
-                    self._report_applied(asyncio.get_running_loop().time() - begun)
+                    seconds = asyncio.get_running_loop().time() - begun
+                    self._report_applied(seconds)
+                    if self._watch is not None:
+                        self._watch.projected(pending, seconds, outcome)
             self._idle.set()
 
     async def sweep_for_ever(self) -> None:

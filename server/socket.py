@@ -33,7 +33,7 @@ from protocol.server_messages import (
     Welcome,
     WelcomeData,
 )
-from server.actions import Actions, user_data
+from server.actions import Actions, secrets_of, user_data
 from server.auth import Login
 from server.clock import Clock
 from server.frames import short_text, text_frame
@@ -52,6 +52,7 @@ from server.live_board import LiveBoards
 from server.log import Log
 from server.metrics import NO_TYPE
 from server.own_places import OwnPlaces
+from server.redaction import hiding
 
 #: Seconds in which a socket has to say what it is for.
 IDLE_SECONDS: Final = 15.0
@@ -317,7 +318,15 @@ class Connection(asyncio.Protocol):
             self._fail()
 
     def _fail(self) -> None:
-        self._around.log.exception("a connection failed", connection=self.id)
+        current, login = self._current, self.login
+        data = None if current is None else current.data
+        with hiding(secrets_of(self, data)):
+            self._around.log.exception(
+                "a connection failed",
+                connection=self.id,
+                player=None if login is None else login.player.number,
+                type=None if current is None else current.type,
+            )
         self.close(CloseCode.INTERNAL_ERROR, "internal error")
 
     def _inbox_is_full(self) -> bool:
