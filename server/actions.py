@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from secrets import randbits
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from game.ranking import Board, UnknownBoard, board_named
 from game.session import Cancel, Close, Command, Complete, Start
@@ -30,7 +30,7 @@ from protocol.client_messages import (
     SubscribeData,
 )
 from protocol.codec import encode, encode_error, encode_session
-from protocol.errors import CloseCode, ErrorCode, RequestError, invalid
+from protocol.errors import ERRORS, CloseCode, ErrorCode, RequestError, invalid
 from protocol.fields import Wire
 from protocol.replies import EXCHANGES
 from protocol.server_messages import (
@@ -55,13 +55,17 @@ from server.live_board import LiveBoards, Subscriber
 from server.log import Log
 from server.metrics import Metrics
 from server.nodes import OtherNodes
+from server.redaction import hiding, secrets_in
 from server.sessions import Outcome, Sessions
 from server.stages import Answering, Eyes, stage_data
+from server.watch import Watch, reference
 from storage.accounts import Player
 from storage.ids import new_id
 from storage.logins import RefreshTokenReused
 from storage.postgres import StoreUnavailable, one_request
 from storage.sessions import PlayerUnknown
+
+W = TypeVar("W", bound=Wire)
 
 #: What a client is told to wait when a store is down: by then a restart is usually over.
 RETRY_AFTER_MS: Final = 1000
@@ -125,6 +129,7 @@ class Actions:
         metrics: Metrics,
         clock: Clock,
         log: Log,
+        watch: Watch | None = None,
     ) -> None:
         self._rules = rules
         self._authentication = authentication
@@ -135,9 +140,11 @@ class Actions:
         self._eyes = eyes
         self._hub = hub
         self._nodes = nodes
-        self._metrics = metrics
+        #: Sockets count in it what is not for handlers.
+        self.metrics = metrics
         self._clock = clock
         self._log = log
+        self._watch = watch
         #: What a player does in a session: the command that such a message comes to.
         self._commands: dict[str, Callable[[Any], Command]] = {
             "session.start": self._start,
@@ -169,14 +176,22 @@ class Actions:
 
     async def perform(self, kind: str, caller: Caller | Visitor, data: Wire) -> Wire:
         """Do what a message of this type asks and give the data of the reply. Raises RequestError only."""
+        if self._watch is None:
+            return await self._perform(kind, caller, data, self._handlers[kind])
+        work = partial(self._perform, kind, caller, data, self._handlers[kind])
+        return await self._watch.over(kind, _facts(caller), work)
+
+    async def _perform(
+        self, kind: str, caller: Caller | Visitor, data: Any, handler: Callable[[Any, Any], Awaitable[W]]
+    ) -> W:
         try:
             with bounded(kind):
-                result = await self._handlers[kind](caller, data)
+                result = await handler(caller, data)
         except Exception as error:
-            refusal = as_request_error(error, self._log)
-            self._metrics.request(kind, refusal.code)
+            refusal = as_request_error(error, self._log, secrets_of(caller, data), type=kind, **_facts(caller))
+            self.metrics.request(kind, refusal.code)
             raise refusal from None
-        self._metrics.request(kind, "ok")
+        self.metrics.request(kind, "ok")
         return result
 
     async def answer(self, kind: str, re: str | int, caller: Caller, data: Wire) -> bytes:
@@ -203,17 +218,28 @@ class Actions:
             try:
                 answered(None if outcome is None else self._settled(kind, re, caller, number, outcome))
             except Exception:
-                self._log.exception("an answer could not be given")
+                with hiding(secrets_of(caller, data)):
+                    self._log.exception(
+                        "an answer could not be given", request=reference(), type=kind, **_facts(caller)
+                    )
                 caller.close(CloseCode.INTERNAL_ERROR, "internal error")
 
+        if self._watch is not None:
+            return self._watch.at_once(
+                kind,
+                _facts(caller),
+                lambda told: self._sessions.act_at_once(number, command, data.key, told),
+                settled,
+                _outcome_of,
+            )
         return self._sessions.act_at_once(number, command, data.key, settled)
 
     def _settled(self, kind: str, re: str | int, caller: Caller, number: int, outcome: Outcome | Exception) -> bytes:
         if isinstance(outcome, Exception):
-            refusal = as_request_error(outcome, self._log)
-            self._metrics.request(kind, refusal.code)
+            refusal = as_request_error(outcome, self._log, secrets_of(caller), type=kind, **_facts(caller))
+            self.metrics.request(kind, refusal.code)
             return encode_error(re, refusal)
-        self._metrics.request(kind, "ok")
+        self.metrics.request(kind, "ok")
         state = outcome.state
         assert state.session is not None  # noqa: S101
         if outcome.replayed:
@@ -225,10 +251,13 @@ class Actions:
 
     async def register_only(self, data: RegisterData) -> UserData:
         """Make an account without logging in, as POST /register does. Errors as from `perform`."""
-        try:
+
+        async def register(_caller: Visitor, data: RegisterData) -> UserData:
             return user_data(await self._authentication.register(data))
-        except Exception as error:
-            raise as_request_error(error, self._log) from None
+
+        kind = "auth.register"
+        work = partial(self._perform, kind, Visitor(None), data, register)
+        return await (work() if self._watch is None else self._watch.over(kind, {}, work))
 
     async def _register(self, caller: Caller, data: RegisterData) -> AuthenticatedData:
         return await self._authenticated(caller, await self._authentication.register_and_log_in(data))
@@ -410,8 +439,9 @@ def bounded(kind: str) -> AbstractContextManager[None]:
     return one_request() if kind in _ONLY_POSTGRESQL else nullcontext()
 
 
-def as_request_error(error: Exception, log: Log) -> RequestError:
-    """The one place where exceptions become errors for clients. What is not foreseen is logged and stays inside."""
+def as_request_error(error: Exception, log: Log, secrets: Collection[str] = (), **about: str | int) -> RequestError:
+    """The one place where exceptions become errors for clients. What is not foreseen is logged, with what it is about
+    and without these secrets, and stays inside; the client gets a reference to find it by."""
     match error:
         case RequestError():
             return error
@@ -425,8 +455,40 @@ def as_request_error(error: Exception, log: Log) -> RequestError:
             return RequestError(ErrorCode.TOO_LARGE)
         case UnknownBoard():
             return RequestError(ErrorCode.UNKNOWN_BOARD, f"There is no board named {str(error)!r}.")
-    log.error("a request failed", exc_info=error)
-    return RequestError(ErrorCode.INTERNAL)
+    request = reference()
+    with hiding(secrets):
+        log.error("a request failed", exc_info=error, request=request, **about)
+    return RequestError(ErrorCode.INTERNAL, f"{ERRORS[ErrorCode.INTERNAL].message} Reference: {request}.")
+
+
+def secrets_of(caller: Caller | Visitor, data: object = None) -> list[str]:
+    """What must not be logged of a request, wherever it may stand."""
+    own = [] if caller.login is None else [caller.login.player.email]
+    return own + (secrets_in(dict(data)) if isinstance(data, Wire) else [])
+
+
+def _facts(caller: Caller | Visitor) -> dict[str, str | int]:
+    facts: dict[str, str | int] = {}
+    connection = getattr(caller, "id", None)
+    if connection is not None:
+        facts["connection"] = connection
+    if caller.login is not None:
+        facts["player"] = caller.login.player.number
+    return facts
+
+
+def _outcome_of(outcome: Outcome | Exception | None) -> str:
+    """As it is counted; None is for another try to find out."""
+    match outcome:
+        case None:
+            return "again"
+        case RequestError():
+            return outcome.code
+        case StoreUnavailable():
+            return ErrorCode.UNAVAILABLE
+        case Exception():
+            return ErrorCode.INTERNAL
+    return "ok"
 
 
 def _login_of(caller: Caller | Visitor) -> Login:

@@ -38,6 +38,11 @@ class ChangedLadders:
         self._taken_since, self._since = self._since, {}
         return ladders
 
+    @property
+    def waiting_since(self) -> float | None:
+        """When the oldest change was committed that nobody has taken yet; None if there is none, or it is unknown."""
+        return min(self._since.values(), default=None)
+
     def taken_since(self, ladder: str) -> float | None:
         """When the oldest change of the ladder was committed, of those that were taken last; None if it is unknown."""
         return self._taken_since.get(ladder)

@@ -126,7 +126,8 @@ class Door(asyncio.Protocol):
         try:
             login, session = await self._identify(request)
         except Exception as error:
-            refused = as_request_error(error, self._doorman.around.log)
+            secrets = request.headers.get_all("Authorization")
+            refused = as_request_error(error, self._doorman.around.log, secrets, type="handshake")
             self._refuse(protocol.reject(refused.status, ""), refused)
             return
         response = protocol.accept(request)

@@ -37,6 +37,10 @@ class Workshop:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="drawing")
         self._waiting = 0
 
+    def waiting(self) -> int:
+        """How many wait for their turn."""
+        return max(0, self._waiting - THREADS)
+
     def close(self) -> None:
         """Finish what runs and forget what waits."""
         self._threads.shutdown(wait=False, cancel_futures=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
@@ -40,11 +41,14 @@ from server.log import Log
 from server.metrics import CONTENT_TYPE, Metrics
 from server.origins import OriginPolicy
 from server.pages import PARTS, page_routes
+from server.watch import Watch, arrived_with
 
 T = TypeVar("T", bound=Wire)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _JSON: Final = "application/json"
+#: The route of a request that nothing is served for.
+NO_ROUTE: Final = "none"
 #: Says that a board may be out of date.
 STALE_HEADER: Final = "Braingame-Stale"
 #: For requests that are being answered when the server stops. aiohttp waits this long up to three times.
@@ -85,6 +89,7 @@ class HttpEdge:
         *,
         max_body_bytes: int,
         max_picture_bytes: int,
+        watch: Watch | None = None,
     ) -> None:
         self._actions = actions
         self._admin = admin
@@ -96,6 +101,7 @@ class HttpEdge:
         self._log = log
         self._max_body_bytes = max_body_bytes
         self._max_picture_bytes = max_picture_bytes
+        self._watch = watch
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[Callable[[], asyncio.BaseProtocol]]:
@@ -334,15 +340,18 @@ class HttpEdge:
 
     @web.middleware
     async def _around(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Errors become JSON, and every answer gets its headers."""
+        """Errors become JSON, every answer gets its headers, and is counted."""
+        begun = time.monotonic()
         try:
-            response = self._preflight(request) or await handler(request)
+            response = self._preflight(request) or await self._handled(request, handler)
         except web.HTTPException as refusal:
             if refusal.status < 400:
                 raise
             response = _error(_from_aiohttp(refusal), _kept_headers(refusal))
         except Exception as error:
-            response = _error(as_request_error(error, self._log))
+            secrets = request.headers.getall("Authorization", [])
+            about = {"method": request.method, "route": _route_of(request)}
+            response = _error(as_request_error(error, self._log, secrets, **about))
         response.headers.update(_SECURITY_HEADERS)
         if request.path.startswith(PARTS):
             response.headers["Cache-Control"] = "no-cache"
@@ -351,13 +360,29 @@ class HttpEdge:
         if origin is not None and self._origins.is_foreign(origin, request.headers.get("Host")):
             response.headers["Access-Control-Allow-Origin"] = origin
             response.headers.update(_CORS_HEADERS)
+        route = _route_of(request)
+        self._metrics.http(
+            request.method if route != NO_ROUTE else "other", route, response.status, time.monotonic() - begun
+        )
         return response
+
+    async def _handled(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if self._watch is None:
+            return await handler(request)
+        with arrived_with(request.headers.get("traceparent")):
+            return await handler(request)
 
     def _preflight(self, request: web.Request) -> web.Response | None:
         # Without the headers of CORS, which only an allowed origin gets, the browser takes this for a no.
         if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
             return web.Response(status=204)
         return None
+
+
+def _route_of(request: web.Request) -> str:
+    """The pattern of the path: a path itself may be anything."""
+    resource = request.match_info.route.resource
+    return NO_ROUTE if resource is None else resource.canonical
 
 
 def _query(request: web.Request, model: type[T]) -> T:

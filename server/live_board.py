@@ -24,6 +24,7 @@ from server.board_reader import BoardReader, Place, leaderboard_data
 from server.changes import ChangedLadders
 from server.clock import Clock
 from server.log import Log
+from server.watch import Watch
 from storage.postgres import StoreUnavailable
 
 #: The longest top that somebody can follow; the shorter ones are its beginning.
@@ -67,9 +68,12 @@ class LiveBoards:
         frame: Callable[[bytes], bytes],
         changed: Callable[[Board], None] = lambda _board: None,
         handed: Callable[[float], None] = lambda _seconds: None,
+        ticked: Callable[[float], None] = lambda _seconds: None,
+        watch: Watch | None = None,
     ) -> None:
         """`changed` is told after subscribers were sent another state of a board, `handed` how many seconds after the
-        commit of the oldest change in it that was, where this node knows."""
+        commit of the oldest change in it that was, where this node knows; `ticked` how many seconds a look took that
+        boards were due for."""
         self._reader = reader
         self._changes = changes
         self._clock = clock
@@ -78,6 +82,8 @@ class LiveBoards:
         self._frame = frame
         self._changed = changed
         self._handed = handed
+        self._ticked = ticked
+        self._watch = watch
         self._live: dict[Board, _Live] = {}
         self._loading: dict[Board, asyncio.Lock] = {}
         #: Who is sent a board whole at the next look.
@@ -143,7 +149,7 @@ class LiveBoards:
     async def _look(self, ladders: Collection[str]) -> None:
         """Send what has changed on these ladders and on boards whose period has ended; after a time of doubt, on
         all."""
-        now = self._clock()
+        now, begun = self._clock(), asyncio.get_running_loop().time()
         refreshing, self._refreshing = self._refreshing, set()
         recovering = self._stale and not self._reader.behind
         due = [
@@ -154,6 +160,10 @@ class LiveBoards:
         # At once: they may be on several servers, and one that does not answer would keep the others' waiting.
         down = not (await due[0] if len(due) == 1 else all(await asyncio.gather(*due)))
         self._tell(stale=down or self._reader.behind)
+        if due:
+            self._ticked(asyncio.get_running_loop().time() - begun)
+        if self._watch is not None and not down:
+            self._watch.looked(ladders)
         if down:
             self._refreshing |= refreshing
             return
@@ -210,6 +220,7 @@ class LiveBoards:
             return known
 
     async def _tick(self, board: Board) -> None:
+        begun = asyncio.get_running_loop().time()
         after = await self._reader.standings(board, FOLLOWED_ROWS)
         live = self._live.get(board)
         if live is None:
@@ -232,6 +243,10 @@ class LiveBoards:
             for subscriber in group:
                 subscriber.push_board(board, frame)
         self._changed(board)
+        if self._watch is not None:
+            subscribers = sum(map(len, live.groups.values()))
+            seconds = asyncio.get_running_loop().time() - begun
+            self._watch.pushed(board.name, after.ladder, after.version, subscribers, seconds)
         since = self._changes.taken_since(after.ladder)
         if since is not None:
             self._handed(asyncio.get_running_loop().time() - since)

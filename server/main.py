@@ -15,6 +15,7 @@ from server import garbage
 from server import log as logging
 from server.log import Log
 from server.node import serve_node
+from server.redaction import Redaction
 from server.secret import kept_secret
 from server.settings import SettingError, Settings, parse_settings
 from server.stores import CONNECTIONS_OF_A_NODE, CannotStart, prepare_database
@@ -34,13 +35,15 @@ SPARE_CONNECTIONS: Final = 30
 
 def run(arguments: Sequence[str], output: TextIO = sys.stdout) -> int:
     """Run the server until it is told to stop; gives the exit code."""
+    hidden = Redaction()
     try:
         settings = parse_settings(arguments)
-        log = logging.configure()
+        hidden = Redaction(settings.secrets)
+        log = logging.configure(settings.log_level, settings.log_format, secrets=settings.secrets)
         garbage.look_seldom()
         return uvloop.run(serve(settings, log, output))
     except (SettingError, CannotStart, EmbeddedStoresError, SchemaError) as error:
-        print(f"Brain Game cannot start: {error}", file=sys.stderr)  # noqa: T201
+        print(f"Brain Game cannot start: {hidden.known(str(error))}", file=sys.stderr)  # noqa: T201
         return EXIT_CANNOT_START
     except KeyboardInterrupt:
         # Before the signal handlers were set up.

@@ -23,6 +23,7 @@ from server.door import Doorman
 from server.drawing import Drawings, Workshop
 from server.figures import Figures
 from server.frames import text_frame
+from server.gauges import Buffers
 from server.health import Health
 from server.http import HttpEdge
 from server.hub import Hub
@@ -39,10 +40,11 @@ from server.revocations import Revocations
 from server.rolling_check import RollingCheck
 from server.sessions import Sessions
 from server.settings import Settings
-from server.socket import IDLE_SECONDS, PING_SECONDS, Surroundings
+from server.socket import IDLE_SECONDS, PING_SECONDS, Connection, Surroundings
 from server.stores import CannotStart, Stores
 from server.tokens import Tokens
 from server.version import VERSION
+from server.watch import Watch
 from storage.accounts import Accounts
 from storage.ladders import Ladders
 from storage.logins import Logins
@@ -71,6 +73,7 @@ class Node:
         postgres, boards = stores.postgres, stores.boards
         accounts, logins, ladders = Accounts(postgres), Logins(postgres), Ladders(postgres)
         self._hub = hub = Hub()
+        watch = stores.commits.watch = _watch(settings, log, stack)
         metrics = Metrics()
         changes = ChangedLadders()
 
@@ -78,10 +81,17 @@ class Node:
             changes.add(ladders, since)
             nodes.ladders_changed(ladders)
 
-        self._projection = projection = Projection(boards, ladders, utc_now, log, changed_here)
+        self._projection = projection = Projection(
+            boards, ladders, utc_now, log, changed_here, applied=metrics.projected, watch=watch
+        )
         reader = BoardReader(boards, projection, Names(accounts), utc_now)
         places = OwnPlaces(reader)
         figures = Figures(hub.count, lambda: projection.behind, utc_now)
+
+        def handed(seconds: float) -> None:
+            figures.handed(seconds)
+            metrics.delivered(seconds)
+
         live = LiveBoards(
             reader,
             changes,
@@ -90,9 +100,17 @@ class Node:
             hertz=settings.board_hz,
             frame=text_frame,
             changed=places.mark,
-            handed=figures.handed,
+            handed=handed,
+            ticked=metrics.ticked,
+            watch=watch,
         )
         metrics.watch(hub.count, lambda: projection.behind)
+        metrics.gauges.staleness(lambda: _seconds_since(projection.waiting_since, changes.waiting_since))
+        metrics.gauges.buffers(lambda: _buffers(hub))
+        metrics.gauges.queue("commits", stores.commits.waiting)
+        metrics.gauges.queue("projection", projection.waiting)
+        metrics.gauges.pool("commits", stores.commits.pool)
+        metrics.gauges.pool("requests", postgres.use)
         sessions = Sessions(
             SessionStore(postgres), stores.commits, utc_now, projection.put, metrics.commit, figures.committed
         )
@@ -108,15 +126,17 @@ class Node:
 
         passwords = Passwords(settings.bcrypt_cost)
         stack.callback(passwords.close)
+        metrics.gauges.queue("bcrypt", passwords.waiting)
         tokens = Tokens(settings.jwt_secret, timedelta(seconds=settings.token_seconds), utc_now)
         authentication = Authentication(accounts, logins, passwords, tokens, utc_now)
 
         workshop = Workshop()
         stack.callback(workshop.close)
+        metrics.gauges.queue("drawings", workshop.waiting)
         drawings = _drawings(settings, workshop, log, stack)
         rules = Rules(settings.stages, settings.max_stage_score, judged_only=settings.scoring == "judged")
         actions = Actions(
-            rules, authentication, sessions, reader, live, drawings, workshop, hub, nodes, metrics, utc_now, log
+            rules, authentication, sessions, reader, live, drawings, workshop, hub, nodes, metrics, utc_now, log, watch
         )
         around = Surroundings(
             actions, live, places, hub, utc_now, log, f"braingame/{VERSION}", _limits(settings), settings.limits
@@ -128,17 +148,19 @@ class Node:
             nodes.release,
             metrics.landed,
         )
+        health = Health(ladders, boards, lambda: self._canary.proven)
         self._edge = HttpEdge(
             actions,
             Admin(Operators(postgres), logins, reader, hub, figures, utc_now),
             authentication.identify,
             accounts.emails if settings.leaderboard_emails == "all" else None,
-            Health(ladders, boards, lambda: self._canary.proven),
+            health,
             metrics,
             origins,
             log,
             max_body_bytes=MAX_MESSAGE_BYTES,
             max_picture_bytes=MAX_PLAYER_MESSAGE_BYTES,
+            watch=watch,
         )
         self._doorman = partial(
             Doorman, around=around, authentication=authentication, sessions=sessions, origins=origins
@@ -156,6 +178,7 @@ class Node:
             "figures": figures.run,
             "rolling check": RollingCheck(postgres, stores.kept_boards, ladders, utc_now, log, metrics).run,
             "metrics": metrics.run,
+            "health": partial(health.watch, metrics.gauges.down),
         }
 
     async def serve(self, stop: asyncio.Event, ready: Callable[[str], None], *, shared_port: bool) -> bool:
@@ -221,6 +244,32 @@ async def serve_node(
 def cannot_listen(host: str, port: int, error: OSError) -> str:
     """What the operator is told of an address that cannot be listened on."""
     return f"cannot listen on {host} port {port}: {error.strerror or error}"
+
+
+def _watch(settings: Settings, log: Log, stack: AsyncExitStack) -> Watch | None:
+    debug, tracer = settings.log_level == "debug", None
+    if settings.traces_url is not None:
+        # Here, so that whoever does without it does not even load it.
+        from server.traces import Traces
+
+        tracer = Traces(settings.traces_url, settings.traces_share, log)
+        stack.push_async_callback(tracer.close)
+    return Watch(log, tracer, debug=debug) if debug or tracer is not None else None
+
+
+def _seconds_since(*times: float | None) -> float:
+    """How long ago the earliest was; 0 if there is none."""
+    now = asyncio.get_running_loop().time()
+    return max((now - time for time in times if time is not None), default=0.0)
+
+
+def _buffers(hub: Hub) -> Buffers:
+    size = full = 0
+    for member in hub:
+        if isinstance(member, Connection):
+            size += member.unsent
+            full += member.congested
+    return Buffers(size, full)
 
 
 def _no_http() -> asyncio.BaseProtocol:

@@ -51,6 +51,10 @@ class Passwords:
         matches = await self._run(lambda: bcrypt.checkpw(encoded, known))
         return matches and password_hash is not None
 
+    def waiting(self) -> int:
+        """How many wait for their turn."""
+        return max(0, self._waiting - self._threads)
+
     def close(self) -> None:
         """Stop; what waits is dropped."""
         self._pool.shutdown(wait=False, cancel_futures=True)

@@ -9,13 +9,14 @@ of a Redis Cluster is away is left behind for that time; the others go on.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Final, Protocol
 
 from game.ranking import BOARDS, Entry, Removal, has_period, prevailing
 from server.clock import Clock
 from server.log import Log
+from server.watch import Watch
 from storage.boards import Boards, Cursor
 from storage.ladders import Ladders
 from storage.postgres import StoreUnavailable
@@ -36,7 +37,18 @@ class Projection:
     """Two tasks, `run` and `sweep_for_ever`, which their owner starts and cancels. Ladders that have changed in
     Redis are named to `changed`."""
 
-    def __init__(self, boards: Boards, ladders: Ladders, clock: Clock, log: Log, changed: Changed) -> None:
+    def __init__(
+        self,
+        boards: Boards,
+        ladders: Ladders,
+        clock: Clock,
+        log: Log,
+        changed: Changed,
+        *,
+        applied: Callable[[float], None] = lambda _seconds: None,
+        watch: Watch | None = None,
+    ) -> None:
+        """`applied` is told how many seconds it took each time to put on the boards what was committed."""
         self._boards = boards
         self._ladders = ladders
         self._clock = clock
@@ -44,6 +56,10 @@ class Projection:
         self._changed = changed
         self._pending: dict[str, dict[int, Entry | Removal]] = {}
         self._since: dict[str, float] = {}
+        self._report_applied = applied
+        self._watch = watch
+        #: The same of what is on its way to Redis.
+        self._applying: dict[str, float] = {}
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -53,6 +69,17 @@ class Projection:
         #: The cursor that stood farthest behind when this node looked last; None before it has looked.
         self._oldest: int | None = None
         self._healthy = True
+        self._behind_since = 0.0
+
+    @property
+    def waiting_since(self) -> float | None:
+        """The loop's time since when the boards may lack what was committed; None when they lack nothing."""
+        lacking = [*self._since.values(), *self._applying.values()]
+        return min(lacking if self._healthy else [*lacking, self._behind_since], default=None)
+
+    def waiting(self) -> int:
+        """How many entries are not yet on their way to Redis."""
+        return sum(map(len, self._pending.values()))
 
     @property
     def behind(self) -> bool:
@@ -68,6 +95,8 @@ class Projection:
             for entry in improved:
                 before = held.get(entry.number)
                 held[entry.number] = entry if before is None else prevailing(before, entry)
+        if self._watch is not None:
+            self._watch.put(entries)
         self._idle.clear()
         self._wake.set()
 
@@ -90,11 +119,22 @@ class Projection:
             while self._pending:
                 pending, self._pending = self._pending, {}
                 since, self._since = self._since, {}
+                self._applying = since
+                begun, outcome = asyncio.get_running_loop().time(), "failed"
+                if self._watch is not None:
+                    self._watch.taken(pending)
                 try:
                     await self._apply({ladder: list(entries.values()) for ladder, entries in pending.items()}, since)
+                    outcome = "ok"
                 except StoreUnavailable as error:
                     # Dropped here: the cursor still stands before them, so the next sweep that succeeds finds them.
                     self._report(error)
+                finally:
+                    self._applying = {}
+                    seconds = asyncio.get_running_loop().time() - begun
+                    self._report_applied(seconds)
+                    if self._watch is not None:
+                        self._watch.projected(pending, seconds, outcome)
             self._idle.set()
 
     async def sweep_for_ever(self) -> None:
@@ -211,4 +251,5 @@ class Projection:
     def _report(self, error: StoreUnavailable) -> None:
         if self._healthy:
             self._healthy = False
+            self._behind_since = asyncio.get_running_loop().time()
             self._log.warning("the boards fall behind until the stores are back", reason=str(error))

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
+from server.redaction import secrets_of_url
 from storage.boards import MAX_TOTAL_SCORE
 
 MIN_SECRET_BYTES: Final = 32
@@ -79,6 +80,14 @@ class Settings(BaseSettings):
     """Carry an older schema forward at the start; by default only that of the embedded store."""
     leaderboard_emails: Literal["own", "all"] = "own"
     """Whose emails GET /api/leaderboard shows: the caller's own, or all."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least that is logged; debug tells of each request, each commit and each push."""
+    log_format: Literal["auto", "json", "console"] = "auto"
+    """JSON lines, or lines for people; auto: for people on a terminal."""
+    traces_url: Annotated[str, Field(pattern="^https?://")] | None = None
+    """Where traces go, by OTLP over HTTP: http://127.0.0.1:4318/v1/traces; without it there are none."""
+    traces_share: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """Share of the requests that are traced."""
 
     @field_validator("origins", mode="before")
     @classmethod
@@ -99,6 +108,13 @@ class Settings(BaseSettings):
         if self.stages * self.max_stage_score > MAX_TOTAL_SCORE:
             raise ValueError(f"BRAINGAME_STAGES times BRAINGAME_MAX_STAGE_SCORE has to stay below {MAX_TOTAL_SCORE}")
         return self
+
+    @property
+    def secrets(self) -> list[str]:
+        """What of the settings must not be shown to anybody."""
+        urls = (self.database_url, self.redis_url, self.traces_url)
+        own = [value for value in (self.jwt_secret, self.deepai_key) if value]
+        return own + [secret for url in urls for secret in secrets_of_url(url)]
 
     @property
     def pooled(self) -> bool:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import uuid4
 
+from websockets.frames import CloseCode as CloseFrameCode
 from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 from websockets.server import ServerProtocol
@@ -32,7 +33,7 @@ from protocol.server_messages import (
     Welcome,
     WelcomeData,
 )
-from server.actions import Actions, user_data
+from server.actions import Actions, secrets_of, user_data
 from server.auth import Login
 from server.clock import Clock
 from server.frames import short_text, text_frame
@@ -49,7 +50,9 @@ from server.limits import (
 )
 from server.live_board import LiveBoards
 from server.log import Log
+from server.metrics import NO_TYPE
 from server.own_places import OwnPlaces
+from server.redaction import hiding
 
 #: Seconds in which a socket has to say what it is for.
 IDLE_SECONDS: Final = 15.0
@@ -173,6 +176,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, _error: Exception | None) -> None:
         """The transport is gone: nothing of this connection stays behind."""
         self._closing = True
+        self._around.actions.metrics.closed(self._close_code())
         for timer in (
             self._ping_timer,
             self._idle_timer,
@@ -189,6 +193,22 @@ class Connection(asyncio.Protocol):
             self._around.places.unfollow(self, board)
         self._following.clear()
         self._around.hub.remove(self)
+
+    def _close_code(self) -> int:
+        """Who said it first; 1006 (RFC 6455) where nobody has."""
+        sent, received = self._protocol.close_sent, self._protocol.close_rcvd
+        first = received if sent is None or self._protocol.close_rcvd_then_sent else sent
+        return CloseFrameCode.ABNORMAL_CLOSURE if first is None else first.code
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that wait for the client to read."""
+        return self._transport.get_write_buffer_size()
+
+    @property
+    def congested(self) -> bool:
+        """Whether the client reads more slowly than we write."""
+        return self._congested
 
     def _take_events(self) -> None:
         for event in self._protocol.events_received():
@@ -258,11 +278,13 @@ class Connection(asyncio.Protocol):
         wait = self._bucket.take(self._loop.time(), cost) if self._around.rate_limited else 0.0
         if wait:
             re = request.re if isinstance(request, UndecodableError) else request.id
+            self._around.actions.metrics.limit_hit("socket_messages")
             self._send(encode_error(re, RequestError(ErrorCode.RATE_LIMITED, retry_after_ms=milliseconds(wait))))
             if self._refusals.take(self._loop.time()):
                 self.close(CloseCode.FLOODING, "too many messages")
             return
         if isinstance(request, UndecodableError):
+            self._around.actions.metrics.request(NO_TYPE, request.error.code)
             self._send(encode_error(request.re, request.error))
             malformed = request.error.code is ErrorCode.MALFORMED
             self._malformed = self._malformed + 1 if malformed else 0
@@ -296,7 +318,15 @@ class Connection(asyncio.Protocol):
             self._fail()
 
     def _fail(self) -> None:
-        self._around.log.exception("a connection failed", connection=self.id)
+        current, login = self._current, self.login
+        data = None if current is None else current.data
+        with hiding(secrets_of(self, data)):
+            self._around.log.exception(
+                "a connection failed",
+                connection=self.id,
+                player=None if login is None else login.player.number,
+                type=None if current is None else current.type,
+            )
         self.close(CloseCode.INTERNAL_ERROR, "internal error")
 
     def _inbox_is_full(self) -> bool:

@@ -31,10 +31,11 @@ EXIT_FAILED: Final = 1
 def run(orders: BinaryIO = sys.stdin.buffer, output: TextIO = sys.stdout) -> int:
     """Serve until told to stop; gives the exit code. The first line of output says where, or why not."""
     given: dict[str, Any] = json.loads(orders.readline())
-    log = logging.configure()
+    settings = Settings(**given["settings"])
+    log = logging.configure(settings.log_level, settings.log_format, secrets=settings.secrets)
     garbage.look_seldom()
     structlog.contextvars.bind_contextvars(worker=given["index"])
-    return uvloop.run(_serve(Settings(**given["settings"]), log, orders, output))
+    return uvloop.run(_serve(settings, log, orders, output))
 
 
 async def _serve(settings: Settings, log: Log, orders: BinaryIO, output: TextIO) -> int:

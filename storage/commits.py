@@ -11,15 +11,16 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextvars import Context
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 import asyncpg
 
 from game.ranking import ladders_of
 from game.session import Action, Judged, PlayerState
-from storage.postgres import PATIENCE_SECONDS, Postgres, StoreUnavailable, deadline_of
+from storage.postgres import PATIENCE_SECONDS, PoolUse, Postgres, StoreUnavailable, deadline_of
 from storage.sessions import Event, event_from
 
 if TYPE_CHECKING:
@@ -141,12 +142,23 @@ def new_key() -> str:
 Settle = Callable[[Outcome | Exception], None]
 
 
+class Watch(Protocol):
+    """Who follows some requests to their commits."""
+
+    def under_way(self) -> tuple[Any, Context] | None:
+        """The request that asks for a change, and where to tell it the outcome; None where it is not followed."""
+
+    def batch(self, requests: Sequence[Any], size: int, seconds: float, outcome: str) -> None:
+        """So many changes were committed together, those of these requests among them."""
+
+
 @dataclass(slots=True)
 class _Waiting:
     change: Change
     #: None when it was called, or nobody wants to know any more.
     settle: Settle | None
     deadline: float
+    followed: tuple[Any, Context] | None = None
 
 
 class Commits:
@@ -162,6 +174,16 @@ class Commits:
         self._queue: deque[_Waiting] = deque()
         self._decided: deque[tuple[_Waiting, Outcome]] = deque()
         self._wake = asyncio.Event()
+        #: Set by the owner, where some requests are followed.
+        self.watch: Watch | None = None
+
+    def waiting(self) -> int:
+        """How many changes are not yet on their way to PostgreSQL."""
+        return len(self._queue)
+
+    def pool(self) -> PoolUse:
+        """The connections that changes are committed by."""
+        return self._postgres.use()
 
     def put(self, change: Change, settle: Settle) -> None:
         """Make one change durable, and call `settle` with what became of it: an outcome, StoreUnavailable after
@@ -186,6 +208,8 @@ class Commits:
             waiting.settle = None
 
     def _put(self, waiting: _Waiting) -> None:
+        if self.watch is not None:
+            waiting.followed = self.watch.under_way()
         self._queue.append(waiting)
         self._wake.set()
 
@@ -227,10 +251,15 @@ class Commits:
         loop = asyncio.get_running_loop()
         while batch:
             deadline = min(waiting.deadline for waiting in batch)
+            begun = time.monotonic()
             try:
                 await self._commit_once(batch, max(deadline - loop.time(), _PAUSE_SECONDS))
+                if self.watch is not None:
+                    _tell(self.watch, batch, begun, "ok")
                 return
             except StoreUnavailable as error:
+                if self.watch is not None:
+                    _tell(self.watch, batch, begun, "unavailable")
                 # At once for those whose time is up; the others, which came later, try again.
                 late = [waiting for waiting in batch if waiting.deadline <= loop.time() + _PAUSE_SECONDS]
                 for waiting in late:
@@ -239,6 +268,8 @@ class Commits:
             except _NOT_COMMITTED:
                 continue
             except asyncpg.PostgresError as error:
+                if self.watch is not None:
+                    _tell(self.watch, batch, begun, "failed")
                 if len(batch) == 1:
                     _settle(batch[0], error)
                     return
@@ -283,8 +314,17 @@ class Commits:
 
 def _settle(waiting: _Waiting, outcome: Outcome | Exception) -> None:
     settle, waiting.settle = waiting.settle, None
-    if settle is not None:
+    if settle is None:
+        return
+    if waiting.followed is None:
         settle(outcome)
+    else:
+        waiting.followed[1].run(settle, outcome)
+
+
+def _tell(watch: Watch, batch: Sequence[_Waiting], begun: float, outcome: str) -> None:
+    requests = [waiting.followed[0] for waiting in batch if waiting.followed is not None]
+    watch.batch(requests, len(batch), time.monotonic() - begun, outcome)
 
 
 def _columns(changes: Sequence[Change]) -> tuple[list[object], ...]:

@@ -159,6 +159,8 @@ class EmbeddedStores:
             "shared_buffers": "128MB",
             "timezone": "UTC",
             "log_timezone": "UTC",
+            # Details are the values of rows: emails.
+            "log_error_verbosity": "terse",
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         await self._supervise(

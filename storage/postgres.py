@@ -7,7 +7,7 @@ import math
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import asyncpg
 
@@ -87,6 +87,16 @@ async def _nothing_to_reset(_connection: asyncpg.Connection[asyncpg.Record]) -> 
     """Nothing here outlives its transaction, so the round trip that asyncpg would make at each release is saved."""
 
 
+class PoolUse(NamedTuple):
+    """Connections to PostgreSQL: those that are in use, those that are open, how many there may be, and how many uses
+    wait for one."""
+
+    used: int
+    open: int
+    limit: int
+    waiting: int
+
+
 class Postgres:
     """A pool whose uses end in bounded time, with a result or with StoreUnavailable.
 
@@ -97,6 +107,13 @@ class Postgres:
         self._pool = pool
         self._pooled = pooled
         self._lasting: list[_Lasting] = []
+        #: How many wait for a connection from the pool.
+        self._asking = 0
+
+    def use(self) -> PoolUse:
+        """How much of the pool is in use now."""
+        size = self._pool.get_size()
+        return PoolUse(size - self._pool.get_idle_size(), size, self._pool.get_max_size(), self._asking)
 
     def lasting(self) -> Postgres:
         """The same for somebody who goes on and on: the connection is kept for the next use, as long as it is good. To
@@ -180,7 +197,11 @@ class Postgres:
             return await work(connection)
 
     async def _take(self) -> Connection:
-        return await self._pool.acquire()
+        self._asking += 1
+        try:
+            return await self._pool.acquire()
+        finally:
+            self._asking -= 1
 
     async def _give_back(self, connection: Connection) -> None:
         # What the work has led to counts, whatever becomes of the connection now.
@@ -202,8 +223,6 @@ class Postgres:
 
 class _Lasting(Postgres):
     _kept: Connection | None = None
-    #: How many wait for a connection from the pool.
-    _asking = 0
 
     async def let_go(self) -> None:
         """Give the connection back that waits for its next use."""
@@ -218,11 +237,7 @@ class _Lasting(Postgres):
             kept = None
         if kept is not None:
             return kept
-        self._asking += 1
-        try:
-            return await super()._take()
-        finally:
-            self._asking -= 1
+        return await super()._take()
 
     async def _give_back(self, connection: Connection) -> None:
         wanted = self._kept is None and not self._asking

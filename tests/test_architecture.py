@@ -30,6 +30,7 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
             "bcrypt",
             "jwt",
             "pydantic",
+            "opentelemetry",
             "prometheus_client",
             "pydantic_settings",
             "segno",
@@ -73,7 +74,8 @@ HOMES: Mapping[str, frozenset[str]] = {
     "bcrypt": frozenset({"server.auth", "server.passwords", "bench.logins"}),  # likewise
     "pydantic_settings": frozenset({"server.settings"}),  # every setting in one model
     "segno": frozenset({"server.join_code"}),  # QR codes
-    "prometheus_client": frozenset({"server.metrics"}),  # what is counted, in Prometheus' format
+    "prometheus_client": frozenset({"server.metrics", "server.gauges"}),  # what is counted, in Prometheus' format
+    "opentelemetry": frozenset({"server.traces"}),  # imported by no other, since most servers do without it
     # a loop is chosen where one is started
     "uvloop": frozenset({"server.main", "server.worker", "run_server", "bench"}),
 }

@@ -50,6 +50,10 @@ def test_no_setting_is_needed() -> None:
         "deepai_url": "https://api.deepai.org/api/image-similarity",
         "migrate": None,
         "leaderboard_emails": "own",
+        "log_level": "info",
+        "log_format": "auto",
+        "traces_url": None,
+        "traces_share": 0.01,
     }
 
 
@@ -83,6 +87,11 @@ GOOD = [
     ("BRAINGAME_SCORING", "reported", "scoring", "reported"),
     ("BRAINGAME_MIGRATE", "on", "migrate", True),
     ("BRAINGAME_LEADERBOARD_EMAILS", "all", "leaderboard_emails", "all"),
+    ("BRAINGAME_LOG_LEVEL", "debug", "log_level", "debug"),
+    ("BRAINGAME_LOG_FORMAT", "json", "log_format", "json"),
+    ("BRAINGAME_TRACES_URL", "http://127.0.0.1:4318/v1/traces", "traces_url", "http://127.0.0.1:4318/v1/traces"),
+    ("BRAINGAME_TRACES_SHARE", "0", "traces_share", 0),
+    ("BRAINGAME_TRACES_SHARE", "1", "traces_share", 1),
 ]
 
 
@@ -173,6 +182,10 @@ BAD = [
     ("BRAINGAME_SCORING", "dealt"),
     ("BRAINGAME_MIGRATE", "perhaps"),
     ("BRAINGAME_LEADERBOARD_EMAILS", "none"),
+    ("BRAINGAME_LOG_LEVEL", "trace"),
+    ("BRAINGAME_LOG_FORMAT", "xml"),
+    ("BRAINGAME_TRACES_URL", "127.0.0.1:4318"),
+    ("BRAINGAME_TRACES_SHARE", "1.1"),
 ]
 
 
