@@ -16,7 +16,7 @@ from server import log as logging
 from server.log import Log
 from server.node import serve_node
 from server.secret import kept_secret
-from server.settings import SettingError, Settings, parse_settings
+from server.settings import SettingError, Settings, parse_settings, unknown_variables
 from server.stores import CONNECTIONS_OF_A_NODE, CannotStart, prepare_database
 from server.workers import serve_with_workers
 from storage.data_folder import EmbeddedStoresError
@@ -35,16 +35,28 @@ SPARE_CONNECTIONS: Final = 30
 def run(arguments: Sequence[str], output: TextIO = sys.stdout) -> int:
     """Run the server until it is told to stop; gives the exit code."""
     try:
-        settings = parse_settings(arguments)
+        settings = parse_settings(arguments, _commands(arguments))
         log = logging.configure()
+        for line in unknown_variables():
+            log.warning("unknown setting", what=line)
         garbage.look_seldom()
         return uvloop.run(serve(settings, log, output))
     except (SettingError, CannotStart, EmbeddedStoresError, SchemaError) as error:
-        print(f"Brain Game cannot start: {error}", file=sys.stderr)  # noqa: T201
+        for line in str(error).splitlines():
+            print(f"Brain Game cannot start: {line}", file=sys.stderr)  # noqa: T201
         return EXIT_CANNOT_START
     except KeyboardInterrupt:
         # Before the signal handlers were set up.
         return EXIT_OK
+
+
+def _commands(arguments: Sequence[str]) -> str:
+    if not {"-h", "--help"} & set(arguments):
+        return ""
+    # They bring imports of their own, for which no start should wait.
+    from server.operator import list_commands
+
+    return list_commands()
 
 
 async def serve(settings: Settings, log: Log, output: TextIO) -> int:

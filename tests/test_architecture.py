@@ -30,6 +30,7 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
             "bcrypt",
             "jwt",
             "pydantic",
+            "pydantic_core",
             "prometheus_client",
             "pydantic_settings",
             "segno",
