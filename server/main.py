@@ -16,6 +16,7 @@ from server import log as logging
 from server.log import Log
 from server.node import serve_node
 from server.secret import kept_secret
+from server.service_manager import ServiceManager
 from server.settings import SettingError, Settings, parse_settings, unknown_variables
 from server.stores import CONNECTIONS_OF_A_NODE, CannotStart, prepare_database
 from server.workers import serve_with_workers
@@ -63,13 +64,22 @@ async def serve(settings: Settings, log: Log, output: TextIO) -> int:
     """Start, serve until SIGTERM or SIGINT, drain, stop. Raises before it is ready if it cannot start."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    manager = ServiceManager()
+
+    def told_to_stop() -> None:
+        stop.set()
+        manager.stopping()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, told_to_stop)
 
     def ready(address: str) -> None:
         print(f"Brain Game is ready on {address}", file=output, flush=True)
+        manager.ready(address)
 
     async with AsyncExitStack() as stack:
+        signs = asyncio.create_task(manager.give_signs())
+        stack.callback(signs.cancel)
         database_url, redis_url = await _stores(settings, log, stack)
         await prepare_database(database_url, migrate=settings.migrates)
         secret = settings.jwt_secret or kept_secret(settings.data_dir)
