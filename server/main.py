@@ -22,7 +22,7 @@ from server.stores import CONNECTIONS_OF_A_NODE, CannotStart, prepare_database
 from server.workers import serve_with_workers
 from storage.data_folder import EmbeddedStoresError
 from storage.embedded import EmbeddedStores
-from storage.schema import SchemaError
+from storage.schema import SchemaError, known_revisions
 
 #: Exit codes: 0 after a signal, 1 when something failed while running, 2 when the server could not start.
 EXIT_OK: Final = 0
@@ -81,7 +81,9 @@ async def serve(settings: Settings, log: Log, output: TextIO) -> int:
         signs = asyncio.create_task(manager.give_signs())
         stack.callback(signs.cancel)
         database_url, redis_url = await _stores(settings, log, stack)
-        await prepare_database(database_url, migrate=settings.migrates)
+        schema = await prepare_database(database_url, migrate=settings.migrates)
+        if schema not in known_revisions():
+            log.warning("the schema is of a newer version, which lets this one use it", schema=schema)
         secret = settings.jwt_secret or kept_secret(settings.data_dir)
         settings = settings.model_copy(
             update={"database_url": database_url, "redis_url": redis_url, "jwt_secret": secret}

@@ -21,6 +21,7 @@ from server.clock import utc_now
 from server.command_line import EXIT_OK, EXIT_REFUSED, Parser, Refused, table
 from server.command_stores import postgres_of
 from server.config_command import CONFIG_HELP, add_config, run_config
+from server.migrate_command import MIGRATE_HELP, add_migrate, run_migrate
 from server.settings import SettingError, parse_settings
 from storage.accounts import AccountGone
 from storage.data_folder import EmbeddedStoresError
@@ -49,6 +50,8 @@ def run(arguments: Sequence[str], output: TextIO = sys.stdout) -> int:
             return run_config(given, output)
         elif given.command == "audit":
             return asyncio.run(run_audit(parse_settings([]), given, output))
+        elif given.command == "migrate":
+            asyncio.run(run_migrate(parse_settings([]), given, output))
         elif given.command == "rebuild":
             return asyncio.run(run_rebuild(parse_settings([]), given, output))
         else:
@@ -114,6 +117,7 @@ def _parser() -> Parser:
     figures = command("figures", "What a running server does in one second.")
     figures.add_argument("--url", default=DEFAULT_URL, help=f"where it is ({DEFAULT_URL})")
     add_config(command("config", CONFIG_HELP))
+    add_migrate(command("migrate", MIGRATE_HELP))
     add_audit(command("audit", AUDIT_HELP))
     add_rebuild(command("rebuild", REBUILD_HELP))
     return parser

@@ -248,7 +248,7 @@ async def test_name_that_a_terminal_would_obey_is_shown_without_its_power(
 async def test_figures_are_those_of_a_running_server(
     stores: Stores, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with edge_on(stores, database_url) as edge, client_of(edge) as client, client_of(edge):
+    async with edge_on(stores, database_url, limits=False) as edge, client_of(edge) as client, client_of(edge):
         await client.register("ada")
         monkeypatch.setattr(operator, "LOOK_SECONDS", 0.5)
         looking = asyncio.create_task(done("figures", "--url", edge.http))
@@ -298,7 +298,7 @@ def test_list_of_commands_has_every_one() -> None:
     dispatched = set(re.findall(r'arguments(?:\[:1\])? == \["?([a-z-]+)', entry.replace('"', ""))) - {"worker"}
     assert dispatched
     listed = {line.split()[0] for line in list_commands().splitlines()[1:]}
-    assert listed == dispatched | set(operator._COMMANDS) | {"audit", "rebuild", "figures", "config"}
+    assert listed == dispatched | set(operator._COMMANDS) | {"audit", "rebuild", "figures", "config", "migrate"}
     for name in listed - dispatched:
         with pytest.raises(SystemExit):
             run([name, "--help"])
