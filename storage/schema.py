@@ -23,8 +23,8 @@ _VERSION_TABLE: Final = """
         version_num varchar(32) NOT NULL CONSTRAINT alembic_version_pkc PRIMARY KEY
     )
 """
-#: The oldest schema whose code works on the newest: at least that of the release before, as docs/decisions/0019-upgrades.md
-#: wants it. The database is told, so that nodes of that release start on a schema which they do not know yet.
+#: The oldest schema whose code works on the newest: that of the release before, or an older one. The database is told,
+#: so that nodes of that release start on a schema that is new to them (docs/decisions/0019-upgrades.md).
 OLDEST_USABLE: Final = "0003"
 _USABLE: Final = re.compile(r"schema (\w+) may be used by code for schema (\w+) or later")
 #: Seconds that a migration waits for a lock. All that is played waits behind it meanwhile.
