@@ -47,7 +47,7 @@ def test_every_document_of_the_contract_has_its_version() -> None:
 
 
 def test_changelog_names_the_contracts_version_when_it_is_new() -> None:
-    if CONTRACT_VERSION != releases()[-1].contract:
+    if releases()[-1].contract != CONTRACT_VERSION:
         assert f"Contract {CONTRACT_VERSION}." in section(VERSION)
 
 
