@@ -4,7 +4,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # two targets may write .venv
-.PHONY: help run setup setup-dev test bench faults screens style types clean chromium
+.PHONY: help run setup setup-dev test bench faults screens style types release-check clean chromium
 
 # The first of the two that starts: a version manager's python3.11 may be there and refuse.
 PYTHON ?= $(shell for name in python3.11 python3; do $$name -c '' 2>/dev/null && break; done; echo $$name)
@@ -12,7 +12,7 @@ ARGS ?=
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1|/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r name text; do \
-	    printf 'make %-10s %s\n' "$$name" "$$text"; done
+	    printf 'make %-13s %s\n' "$$name" "$$text"; done
 
 # exec: make's child is the server itself, so that it gets the SIGTERM that make passes on and the terminal's Ctrl-C.
 run: .venv/ready ## start the server; flags: make run ARGS="--port 0"
@@ -53,6 +53,9 @@ style: .venv/ready-dev ## ruff, its formatter, and the syntax of all JavaScript
 
 types: .venv/ready-dev ## mypy, strict
 	@.venv/bin/python -m mypy
+
+release-check: .venv/ready-dev ## what has changed in the contract since the last release, and the version that it needs
+	@.venv/bin/python -m protocol.compatibility
 
 clean: ## remove what was installed and cached; var/, the data, stays
 	@rm -rf .venv .venv-bench node_modules bench/peers/node_modules .debian .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -30,6 +30,16 @@ class CommandStores:
 
 
 @asynccontextmanager
+async def database_of(settings: Settings) -> AsyncIterator[str]:
+    """The URL of the server's database, whatever its schema is. Raises Refused, EmbeddedStoresError."""
+    async with _urls(settings, with_redis=False) as (database_url, _, _):
+        try:
+            yield database_url
+        except ValueError as error:
+            raise Refused(f"DATABASE_URL: {str(error).partition(chr(10))[0]}") from None
+
+
+@asynccontextmanager
 async def postgres_of(settings: Settings) -> AsyncIterator[Postgres]:
     """The server's database. The schema is carried forward only where a server's start would, and nobody is at work.
 

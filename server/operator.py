@@ -20,6 +20,8 @@ from server.audit_command import AUDIT_HELP, REBUILD_HELP, add_audit, add_rebuil
 from server.clock import utc_now
 from server.command_line import EXIT_OK, EXIT_REFUSED, Parser, Refused, table
 from server.command_stores import postgres_of
+from server.config_command import CONFIG_HELP, add_config, run_config
+from server.migrate_command import MIGRATE_HELP, add_migrate, run_migrate
 from server.settings import SettingError, parse_settings
 from storage.accounts import AccountGone
 from storage.data_folder import EmbeddedStoresError
@@ -44,8 +46,12 @@ def run(arguments: Sequence[str], output: TextIO = sys.stdout) -> int:
         given = _parser().parse_args(arguments)
         if given.command == "figures":
             _show_figures(given.url, output)
+        elif given.command == "config":
+            return run_config(given, output)
         elif given.command == "audit":
             return asyncio.run(run_audit(parse_settings([]), given, output))
+        elif given.command == "migrate":
+            asyncio.run(run_migrate(parse_settings([]), given, output))
         elif given.command == "rebuild":
             return asyncio.run(run_rebuild(parse_settings([]), given, output))
         else:
@@ -61,9 +67,19 @@ def run(arguments: Sequence[str], output: TextIO = sys.stdout) -> int:
     return EXIT_OK
 
 
-def _refuse(line: str) -> int:
-    sys.stderr.write(f"Brain Game: {line}\n")
+def _refuse(text: str) -> int:
+    for line in text.splitlines():
+        sys.stderr.write(f"Brain Game: {line}\n")
     return EXIT_REFUSED
+
+
+def list_commands() -> str:
+    """Every command in a line with what it does, for `--help` of the server."""
+    commands = next(action for action in _parser()._actions if isinstance(action, argparse._SubParsersAction))
+    names = [(one.dest, one.help or "") for one in commands._choices_actions]
+    names.append(("conformance", "A scripted server for authors of clients."))
+    lines = [f"  {name:<20} {text}" for name, text in names]
+    return "\n".join(["commands (each has a --help of its own):", *lines])
 
 
 def _parser() -> Parser:
@@ -100,6 +116,8 @@ def _parser() -> Parser:
     command("acts", "What operators have done, the newest first.")
     figures = command("figures", "What a running server does in one second.")
     figures.add_argument("--url", default=DEFAULT_URL, help=f"where it is ({DEFAULT_URL})")
+    add_config(command("config", CONFIG_HELP))
+    add_migrate(command("migrate", MIGRATE_HELP))
     add_audit(command("audit", AUDIT_HELP))
     add_rebuild(command("rebuild", REBUILD_HELP))
     return parser

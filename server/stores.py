@@ -66,10 +66,10 @@ class Stores:
         return cls(postgres, commits, boards, notices, kept_boards)
 
 
-async def prepare_database(database_url: str, *, migrate: bool) -> None:
-    """Bring the schema to what this version needs. Raises CannotStart, SchemaError."""
+async def prepare_database(database_url: str, *, migrate: bool) -> str:
+    """Bring the schema to what this version needs, and give its number. Raises CannotStart, SchemaError."""
     try:
-        await prepare_schema(database_url, migrate=migrate)
+        return await prepare_schema(database_url, migrate=migrate)
     except StoreUnavailable as error:
         raise CannotStart(f"DATABASE_URL: PostgreSQL does not answer ({_first_line(error)})") from None
     except ValueError as error:

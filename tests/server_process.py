@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from websockets.asyncio.client import ClientConnection, connect
 
@@ -25,6 +25,9 @@ PATIENCE = 30.0
 
 class ServerProcess:
     """One run of `run_server.py`; what it writes to standard error is in `log`."""
+
+    #: The tree that it runs from.
+    root: ClassVar[Path] = ROOT
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
@@ -46,9 +49,9 @@ class ServerProcess:
         settings = {"BRAINGAME_PORT": "0", "BRAINGAME_BCRYPT_COST": "4", **variables}
         process = await asyncio.create_subprocess_exec(
             sys.executable,
-            str(ROOT / "run_server.py"),
+            str(cls.root / "run_server.py"),
             *flags,
-            cwd=variables.get("BRAINGAME_DATA_DIR", ROOT),
+            cwd=variables.get("BRAINGAME_DATA_DIR", cls.root),
             env=inherited | settings,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,

@@ -31,6 +31,7 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
             "jwt",
             "pydantic",
             "opentelemetry",
+            "pydantic_core",
             "prometheus_client",
             "pydantic_settings",
             "segno",

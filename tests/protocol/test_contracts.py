@@ -41,7 +41,8 @@ SERVER = validator("ServerMessage")
 
 
 def test_committed_copies_are_what_the_models_say() -> None:
-    found = {str(path.relative_to(COMMITTED)): path.read_text("utf-8") for path in COMMITTED.rglob("*.json")}
+    paths = [path for path in COMMITTED.rglob("*.json") if "released" not in path.parts]  # those stay as they were
+    found = {str(path.relative_to(COMMITTED)): path.read_text("utf-8") for path in paths}
     drifted = [name for name, text in documents().items() if found.get(name) != text]
     assert drifted == [], "python -m protocol.contracts writes them"
     assert found.keys() == documents().keys()

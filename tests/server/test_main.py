@@ -133,4 +133,15 @@ def test_help_is_no_failure(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         run(["--help"])
     assert stopped.value.code == 0
-    assert "BRAINGAME_DATA_DIR" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "BRAINGAME_DATA_DIR" in shown
+    assert "\n  rebuild " in shown  # the commands, too
+
+
+def test_several_wrong_settings_are_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--port", "x", "--workers", "0"]) == EXIT_CANNOT_START
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(": ")[:2] for line in lines] == [
+        ["Brain Game cannot start", "BRAINGAME_PORT"],
+        ["Brain Game cannot start", "BRAINGAME_WORKERS"],
+    ]

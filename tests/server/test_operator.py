@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import structlog
 
 from server import operator
 from server.command_line import Refused
-from server.operator import histogram_quantile, run
+from server.operator import histogram_quantile, list_commands, run
 from storage.accounts import Accounts
 from storage.operators import Act, Operators
 from storage.postgres import Postgres
@@ -22,6 +23,7 @@ from tests.server.clients import client_of
 from tests.server.conftest import NewPlayer
 from tests.server.edge import edge_on
 from tests.server.fakes import MORNING
+from tests.server_process import ROOT
 from tests.storage.playing import change, game, start
 from tests.storage.waiting import running
 from tests.stores import Stores
@@ -288,3 +290,15 @@ def test_quantile_lies_on_a_line_through_its_bucket(
 ) -> None:
     found = histogram_quantile(buckets, share)
     assert found == (None if expected is None else pytest.approx(expected))
+
+
+def test_list_of_commands_has_every_one() -> None:
+    """Each that the dispatchers know, in their own words, and the kit's; `worker` is for nobody."""
+    entry = (ROOT / "run_server.py").read_text(encoding="utf-8")
+    dispatched = set(re.findall(r'arguments(?:\[:1\])? == \["?([a-z-]+)', entry.replace('"', ""))) - {"worker"}
+    assert dispatched
+    listed = {line.split()[0] for line in list_commands().splitlines()[1:]}
+    assert listed == dispatched | set(operator._COMMANDS) | {"audit", "rebuild", "figures", "config", "migrate"}
+    for name in listed - dispatched:
+        with pytest.raises(SystemExit):
+            run([name, "--help"])

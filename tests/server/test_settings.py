@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from server.settings import SettingError, Settings, parse_settings
+from server.setting_facts import SUSPICIOUS, Secrecy
+from server.settings import SettingError, Settings, facts, parse_settings, unknown_variables
 
 SECRET = "0123456789abcdef0123456789abcdef"
 
@@ -18,7 +19,7 @@ def empty_surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No setting from the machine that the tests run on."""
     monkeypatch.chdir(tmp_path)
     for name in list(os.environ):
-        if name.startswith("BRAINGAME_") or name in ("DATABASE_URL", "REDIS_URL"):
+        if name.startswith("BRAINGAME_") or name in ("DATABASE_URL", "REDIS_URL", "CREDENTIALS_DIRECTORY"):
             monkeypatch.delenv(name)
 
 
@@ -272,3 +273,70 @@ def test_settings_cannot_be_changed_later() -> None:
 )
 def test_only_our_own_store_is_migrated_unasked(arguments: list[str], carried: bool) -> None:
     assert parse_settings(arguments).migrates is carried
+
+
+def test_each_wrong_setting_has_a_line_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BRAINGAME_PORT", "70000")
+    monkeypatch.setenv("BRAINGAME_TOKEN_SECONDS", "1h")
+    assert refusal(["--stages", "0"]).splitlines() == [
+        "BRAINGAME_PORT: 70000 is not between 0 and 65535 (TCP port)",
+        "BRAINGAME_TOKEN_SECONDS: '1h' is not a whole number, 1 to 31536000 (seconds)",
+        "BRAINGAME_STAGES: 0 is not between 1 and 1000 (stages)",
+    ]
+
+
+def test_secret_from_a_folder_of_credentials_is_weaker_than_all_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As systemd's LoadCredential leaves it, and a container's secrets."""
+    (tmp_path / "BRAINGAME_JWT_SECRET").write_text(f"{SECRET}\n", encoding="utf-8")
+    (tmp_path / "DATABASE_URL").write_text("postgresql://file", encoding="utf-8")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    monkeypatch.setenv("DATABASE_URL", "postgresql://environment")
+    settings = parse_settings([])
+    assert (settings.jwt_secret, settings.database_url) == (SECRET, "postgresql://environment")
+
+
+def test_folder_of_credentials_that_is_not_there_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", "/nowhere")
+    assert parse_settings([]) == Settings()
+
+
+def test_variables_that_no_setting_has_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".env").write_text("SOMEBODY_ELSE=1\nBRAINGAME_WORKER=2\nBRAINGAME_STAGES=2\n", encoding="utf-8")
+    monkeypatch.setenv("BRAINGAME_XYZZY", "1")
+    assert unknown_variables() == [
+        "BRAINGAME_XYZZY in the environment is no setting",
+        "BRAINGAME_WORKER in .env is no setting; is BRAINGAME_WORKERS meant?",
+    ]
+
+
+def test_settings_that_are_written_down_somewhere_show_no_secret() -> None:
+    settings = parse_settings(["--jwt-secret", SECRET, "--database-url", f"postgresql://u:{SECRET}@h/d"])
+    assert SECRET not in repr(settings) + str(settings)
+    assert "port='8080'" in repr(settings)
+
+
+# What each declaration has to say
+
+
+@pytest.mark.parametrize("name", [name for name in Settings.model_fields if any(word in name for word in SUSPICIOUS)])
+def test_setting_with_a_name_like_a_secret_says_what_of_it_is_secret(name: str) -> None:
+    decided = [one for one in Settings.model_fields[name].metadata if isinstance(one, Secrecy)]
+    assert len(decided) == 1, f"say Secrecy.ALL, .PASSWORD or .NONE in the annotation of {name}"
+
+
+@pytest.mark.parametrize("name", [name for name, fact in facts().items() if fact.kind in (int, float)])
+def test_number_says_its_unit_and_bounds(name: str) -> None:
+    assert facts()[name].unit, f"say Unit(...) in the annotation of {name}"
+    assert facts()[name].bounds
+
+
+def test_help_names_bounds_unit_and_default_of_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse_settings(["--help"])
+    shown = "".join(capsys.readouterr().out.split())  # lines are broken anywhere
+    for fact in facts().values():
+        said = f"{fact.variable}; {fact.measure or 'text'} (default: {fact.shown(fact.default)})"
+        assert "".join(said.split()) in shown
+        assert fact.description

@@ -16,7 +16,7 @@ from alembic.script import ScriptDirectory
 import storage.schema
 from storage.accounts import Accounts
 from storage.postgres import Postgres, StoreUnavailable
-from storage.schema import SchemaError, known_revisions, prepare_schema, upgrade
+from storage.schema import OLDEST_USABLE, SchemaError, known_revisions, planned_sql, prepare_schema, upgrade
 from tests.server_process import ROOT
 from tests.storage.catalog import catalog, contents
 from tests.storage.playing import NOON, Sql
@@ -315,6 +315,86 @@ async def test_migration_that_fails_leaves_the_database_as_it_was(current_databa
     async with left_alone(current_database_url):
         with pytest.raises(Exception, match="already exists"):
             await prepare_schema(current_database_url, migrate=True)
+
+
+async def test_migration_that_waits_for_a_lock_gives_up_before_all_others_wait_behind_it(
+    current_database_url: str, new_step: NewStep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage.schema, "LOCK_SECONDS", 0.05)
+    new_step(ADD_COLUMN)
+    async with connected(current_database_url) as audit, audit.transaction():
+        await audit.fetch("SELECT * FROM players")
+        async with left_alone(current_database_url):
+            with pytest.raises(SchemaError, match="lock timeout; somebody uses the tables"):
+                await prepare_schema(current_database_url, migrate=True)
+    await prepare_schema(current_database_url, migrate=True)
+    assert await version(current_database_url) == known_revisions()[-1]
+
+
+async def test_planned_sql_is_what_a_migration_does(current_database_url: str, new_step: NewStep) -> None:
+    assert await planned_sql(current_database_url) == ""
+    new_step(ADD_COLUMN)
+    async with left_alone(current_database_url):
+        plan = await planned_sql(current_database_url)
+    await execute(current_database_url, plan)
+    assert await prepare_schema(current_database_url, migrate=False) == known_revisions()[-1]
+    async with connected(current_database_url) as sql:
+        planned = await catalog(sql), await note(sql)
+        await sql.execute(f"DROP TABLE {await sql.fetchval(_TABLES)} CASCADE")
+        await upgrade(current_database_url)
+        assert (await catalog(sql), await note(sql)) == planned
+
+
+async def test_planned_sql_of_an_empty_database_is_the_whole_schema(empty_database_url: str) -> None:
+    assert await planned_sql(empty_database_url) == (ROOT / "schema.sql").read_text(encoding="utf-8")
+
+
+# Nodes of the release before, on a schema that they do not know
+
+
+async def note(sql: Sql) -> str | None:
+    found: str | None = await sql.fetchval("SELECT obj_description('alembic_version'::regclass, 'pg_class')")
+    return found
+
+
+def test_oldest_usable_schema_was_released() -> None:
+    assert OLDEST_USABLE in known_revisions()
+
+
+async def test_every_way_to_the_newest_schema_says_who_may_use_it(empty_database_url: str, database_url: str) -> None:
+    await prepare_schema(empty_database_url, migrate=False)
+    async with connected(empty_database_url) as set_up, connected(database_url) as migrated:
+        said = f"schema {known_revisions()[-1]} may be used by code for schema {OLDEST_USABLE} or later"
+        assert await note(set_up) == await note(migrated) == said
+
+
+@pytest.mark.parametrize("migrate", [False, True])
+async def test_newer_schema_that_lets_this_version_use_it_is_used_and_not_touched(
+    current_database_url: str, *, migrate: bool
+) -> None:
+    newest = known_revisions()[-1]
+    said = f"COMMENT ON TABLE alembic_version IS 'schema 9999 may be used by code for schema {newest} or later'"
+    await execute(current_database_url, "UPDATE alembic_version SET version_num = '9999'", said)
+    async with left_alone(current_database_url):
+        assert await prepare_schema(current_database_url, migrate=migrate) == "9999"
+        assert await planned_sql(current_database_url) == ""
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "schema 9999 may be used by code for schema 9998 or later",  # by others
+        "schema 9998 may be used by code for schema 0001 or later",  # said of another schema
+        "may be used by everybody",
+    ],
+)
+async def test_newer_schema_that_does_not_let_this_version_use_it_is_refused(
+    current_database_url: str, said: str
+) -> None:
+    statements = ("UPDATE alembic_version SET version_num = '9999'", f"COMMENT ON TABLE alembic_version IS '{said}'")
+    await execute(current_database_url, *statements)
+    with pytest.raises(SchemaError, match="9999, newer than"):
+        await prepare_schema(current_database_url, migrate=True)
 
 
 # Databases that cannot be used
