@@ -189,6 +189,10 @@ class Connection(asyncio.Protocol):
             self._around.places.unfollow(self, board)
         self._following.clear()
         self._around.hub.remove(self)
+        # The library's parser and what has ended it hold the protocol that holds them. Python looks for such garbage so
+        # seldom (server/garbage.py) that what lived through one look may stay for hours: nothing is left to be found.
+        self._protocol.parser.close()
+        self._protocol.parser_exc = None
 
     def _take_events(self) -> None:
         for event in self._protocol.events_received():
