@@ -56,6 +56,8 @@ class Metrics:
         self._connections = Gauge(
             "braingame_connections", "Open sockets by role.", ["role"], registry=registry, multiprocess_mode="livesum"
         )
+        said = "Tasks of the event loop, a second ago at most."
+        self._tasks = Gauge("braingame_tasks", said, registry=registry, multiprocess_mode="livesum")
         self._behind = Gauge(
             "braingame_boards_behind",
             "1 while the boards in Redis may be behind PostgreSQL.",
@@ -106,6 +108,7 @@ class Metrics:
     async def run(self) -> None:
         """Look each second for those who scrape another worker, until cancelled."""
         while True:
+            self._tasks.set(len(asyncio.all_tasks()))
             self._look()
             await asyncio.sleep(_LOOK_SECONDS)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -47,6 +48,16 @@ def test_connections_and_boards_are_looked_at_when_scraped() -> None:
     assert found["braingame_connections", ("player",)] == 3
     assert found["braingame_connections", ("spectator",)] == 5
     assert found["braingame_boards_behind", ()] == 1
+
+
+async def test_tasks_of_the_loop_are_counted_while_it_runs() -> None:
+    metrics = Metrics()
+    looking = asyncio.create_task(metrics.run())
+    others = [asyncio.create_task(asyncio.Event().wait()) for _ in range(3)]
+    await asyncio.sleep(0)
+    assert samples(metrics)["braingame_tasks", ()] == 5  # and the test itself
+    for task in (looking, *others):
+        task.cancel()
 
 
 def test_rolling_check_is_counted() -> None:
