@@ -125,7 +125,7 @@ async def soak(options: argparse.Namespace) -> tuple[Recording, dict[str, Any]]:
             print(_line(before, tally), flush=True)
             during, windows = [], []
             tally.latencies()
-            tally.answered = tally.due = 0
+            tally.answered = tally.due = tally.unavailable = 0
             async with house_at(one.url, tally) as house:
                 first.move_to(house)
                 first.come()
@@ -150,6 +150,7 @@ async def soak(options: argparse.Namespace) -> tuple[Recording, dict[str, Any]]:
                     windows=windows,
                     due=tally.due,
                     answered=tally.answered,
+                    unavailable=tally.unavailable,
                     failures=dict(tally.failures),
                     pids_before=pids,
                     pids_after=family.main_pids(),
@@ -161,9 +162,10 @@ async def soak(options: argparse.Namespace) -> tuple[Recording, dict[str, Any]]:
 def _line(look: Look, tally: Tally, windows: Sequence[Window] = ()) -> str:
     memory = " ".join(f"{name} {kb / 1024:.1f}" for name, kb in look.memory.items())
     latency = f" p50 {windows[-1].p50_ms} p99 {windows[-1].p99_ms} ms" if windows else ""
+    wrong = f"{sum(tally.failures.values())} failures, {tally.unavailable} unavailable"
     return (
         f"{look.at:7.1f} s: MB {memory}; {sum(look.descriptors.values())} descriptors, {look.tasks} tasks, "
-        f"{look.connections} sockets;{latency} {tally.answered} answered, {sum(tally.failures.values())} failures"
+        f"{look.connections} sockets;{latency} {tally.answered} answered, {wrong}"
     )
 
 

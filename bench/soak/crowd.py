@@ -66,6 +66,8 @@ class Crowd:
                     player.act(time.perf_counter())
                     player.act(time.perf_counter())
                     await player.play(0)
+                    if _draw.random() < 0.1:  # what comparing takes is loaded when it is done first
+                        await player.compare()
                 finally:
                     player.drop()
                 self._away.append(account)
@@ -78,14 +80,21 @@ class Crowd:
         rounds = math.ceil(_TOKENS_REMEMBERED * processes * 1.2 / len(self._away))
 
         async def one(account: Account) -> None:
+            if account.refresh_token is None:
+                return
+            went = False
             with self._house.tally.visit("tokens"):
                 account.hold(await self._house.post("/refresh", 200, refreshToken=account.refresh_token))
                 await self._house.get("/api/users/me", account.token)
+                went = True
+            if not went:
+                account.doubt()
 
         for _ in range(rounds):
             # A login's tokens of one second are the same.
             pause = asyncio.create_task(asyncio.sleep(1))
-            await some_at_once([partial(one, account) for account in self._away], 30)
+            # So many that the server opens all connections to PostgreSQL that it may.
+            await some_at_once([partial(one, account) for account in self._away], 100)
             await pause
 
     def move_to(self, house: House) -> None:

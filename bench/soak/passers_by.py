@@ -26,7 +26,7 @@ _draw: Final = random.Random()  # noqa: S311
 async def spectate(house: House) -> None:
     """Follow some boards; read all the time, or with a pause, or not at all for long; go."""
     (how,) = _draw.choices(("reads", "stalls", "is stuck"), (70, 27, 3))
-    visitor = await enter(house.url, stalls=how != "reads")
+    visitor = await enter(house.url, house.tally, stalls=how != "reads")
     house.tally.done[f"spectator {how}"] += 1
     try:
         boards = ["all-time", *_draw.sample(_BOARDS[1:], _draw.randint(0, 3))]
@@ -67,13 +67,13 @@ async def _is_told_or_gone(house: House, visitor: Visitor) -> None:
 
 async def stand_around(house: House) -> None:
     """Say nothing, and be closed for it."""
-    visitor = await enter(house.url)
+    visitor = await enter(house.url, house.tally)
     await visitor.closed_with(4408, within=15 + PATIENCE)
 
 
 async def babble(house: House) -> None:
     """Ten messages that are none."""
-    visitor = await enter(house.url)
+    visitor = await enter(house.url, house.tally)
     for text in ("nonsense", "[]", "{", '"text"', "7") * 2:
         payload = text.encode()
         visitor.say(bytes((0x81, 0x80 | len(payload))) + _MASK + payload)
@@ -84,28 +84,28 @@ async def babble(house: House) -> None:
 
 async def send_binary(house: House) -> None:
     """A binary frame."""
-    visitor = await enter(house.url)
+    visitor = await enter(house.url, house.tally)
     visitor.say(b"\x82\x82" + _MASK + b"ab")
     await visitor.closed_with(1003)
 
 
 async def send_latin_1(house: House) -> None:
     """Text that is not UTF-8."""
-    visitor = await enter(house.url)
+    visitor = await enter(house.url, house.tally)
     visitor.say(b"\x81\x82" + _MASK + b"\xe9a")
     await visitor.closed_with(1007)
 
 
 async def send_too_much(house: House) -> None:
     """The head of a message of 16 MB."""
-    visitor = await enter(house.url)
+    visitor = await enter(house.url, house.tally)
     visitor.say(b"\x81\xff" + (16 * 2**20).to_bytes(8, "big") + _MASK + b" " * 1000)
     await visitor.closed_with(1009)
 
 
 async def ask_wrongly(house: House) -> None:
     """Requests of a spectator that are refused."""
-    visitor = await enter(house.url)
+    visitor = await enter(house.url, house.tally)
     try:
         await visitor.is_refused("unknown_type", "session.win")
         await visitor.is_refused("unauthenticated", "session.start")

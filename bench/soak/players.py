@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import random
+import secrets
 import struct
 import time
 import zlib
@@ -18,13 +19,15 @@ from typing import Any, Final
 
 import aiohttp
 
-from bench.soak.visitor import PATIENCE, Tally, Unexpected, Visitor, enter
+from bench.soak.visitor import PATIENCE, Tally, Unavailable, Unexpected, Visitor, enter
 from bench.sockets import client_frame
 
 #: Seconds that a visit lasts, in the mean.
 VISIT_SECONDS: Final = 40.0
 _PASSWORD: Final = "correct horse"
 _OVER_HTTP: Final = 0.12
+#: What `retryAfterMs` says.
+_PAUSE_SECONDS: Final = 1.0
 _COMPARES: Final = 0.001
 _FOLLOWS: Final = 0.3
 _STAGES: Final = 3
@@ -100,14 +103,18 @@ class House:
     #: What grows, so that boards go on changing.
     started: float = field(default_factory=time.perf_counter)
 
-    async def post(self, path: str, status: int, token: str | None = None, **body: Any) -> dict[str, Any]:
-        """Ask over HTTP; raises Unexpected for any other status."""
+    async def post(
+        self, path: str, status: int, token: str | None = None, *, key: str | None = None, **body: Any
+    ) -> dict[str, Any]:
+        """Ask over HTTP; raises Unavailable, and Unexpected for any other status."""
         http = self.https[_draw.random() < 0.1]
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        headers |= {} if key is None else {"Idempotency-Key": key}
         async with (
             asyncio.timeout(PATIENCE),
             http.post(f"{self.url}{path}", json=body, headers=headers) as response,
         ):
+            self._is_available(response)
             answer: dict[str, Any] = {} if response.status == 204 else await response.json()
             if response.status != status:
                 raise Unexpected(f"{path} is {response.status}, not {status}: {answer}")
@@ -118,9 +125,15 @@ class House:
         http = self.https[_draw.random() < 0.1]
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         async with asyncio.timeout(PATIENCE), http.get(f"{self.url}{path}", headers=headers) as response:
+            self._is_available(response)
             if response.status != 200:
                 raise Unexpected(f"{path} is {response.status}")
             return await response.json()
+
+    def _is_available(self, response: aiohttp.ClientResponse) -> None:
+        if response.status == 503:
+            self.tally.unavailable += 1
+            raise Unavailable(response.url.path)
 
 
 class Player:
@@ -160,7 +173,7 @@ class Player:
             await house.post("/register", 201, username=account.name, **account.credentials)
             account.hold(await house.post("/login", 200, **account.credentials))
         if how in ("resume", "login", "register"):
-            self._socket = await enter(house.url)
+            self._socket = await enter(house.url, house.tally)
             bodies: dict[str, dict[str, Any]] = {
                 "resume": {"token": account.token},
                 "login": account.credentials,
@@ -169,7 +182,7 @@ class Player:
             reply = await self._socket.request(f"auth.{how}", **bodies[how])
             account.hold(reply)
         else:
-            self._socket = await enter(house.url, account.token)
+            self._socket = await enter(house.url, house.tally, account.token)
             reply = self._socket.welcome.result()["data"]
         house.tally.done[how] += 1
         self._is_back_at(reply["session"])
@@ -195,7 +208,7 @@ class Player:
             await self._act()
             self._house.tally.took(self._dues.popleft())
             if _draw.random() < _COMPARES:
-                await self._compare()
+                await self.compare()
 
     async def leave(self) -> None:
         """Go, one way or the other."""
@@ -299,13 +312,23 @@ class Player:
         self.account.session = found
 
     async def _ask(self, kind: str, data: dict[str, Any]) -> dict[str, Any]:
+        """The answer to an action, which is sent again with its key while it is `unavailable`, as a client does."""
         assert self._socket is not None  # noqa: S101
-        if _draw.random() < _OVER_HTTP:
-            path, status = _ROUTES[kind]
-            return await self._house.post(path, status, self.account.token, **data)
-        return await self._socket.request(kind, **data)
+        keyed = {} if kind == "stage.deal" else {"key": secrets.token_hex(8)}
+        end = time.perf_counter() + PATIENCE
+        while True:
+            try:
+                if _draw.random() < _OVER_HTTP:
+                    path, status = _ROUTES[kind]
+                    return await self._house.post(path, status, self.account.token, **keyed, **data)
+                return await self._socket.request(kind, **keyed, **data)
+            except Unavailable:
+                if time.perf_counter() > end:
+                    raise
+                await asyncio.sleep(_PAUSE_SECONDS)
 
-    async def _compare(self) -> None:
+    async def compare(self) -> None:
+        """Have two drawings compared."""
         assert self._socket is not None  # noqa: S101
         one, other = drawing(), drawing()
         if _draw.random() < 0.5:

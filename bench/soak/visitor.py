@@ -29,12 +29,18 @@ class Unexpected(Exception):
     """The server has said something else than the contract says."""
 
 
+class Unavailable(Exception):
+    """`unavailable`: the server had no time for it, or a store none for the server. A client tries again."""
+
+
 class Tally:
     """What was done and what came of it."""
 
     def __init__(self) -> None:
         #: Actions that fell due, and those that were answered.
         self.due = self.answered = 0
+        #: Answers that were `unavailable`.
+        self.unavailable = 0
         #: Anything that was not as the contract says, by what it was.
         self.failures: Counter[str] = Counter()
         #: What the load was made of.
@@ -57,6 +63,8 @@ class Tally:
         try:
             yield
             self.done[what] += 1
+        except Unavailable:
+            self.done["given up for unavailable"] += 1
         except (Unexpected, RuntimeError, TimeoutError, OSError, aiohttp.ClientError, ValueError, KeyError) as error:
             said = " ".join(f"{what}: {type(error).__name__} {error}".split())
             # What has an identifier, or the time, in it is one failure all the same.
@@ -66,8 +74,9 @@ class Tally:
 class Visitor(Socket):
     """A socket of ours that notices how it ends."""
 
-    def __init__(self, head: bytes) -> None:
+    def __init__(self, head: bytes, tally: Tally) -> None:
         super().__init__(head)
+        self._tally = tally
         loop = asyncio.get_running_loop()
         #: The code of the server's close frame, None without one; done when the connection is.
         self.gone: asyncio.Future[int | None] = loop.create_future()
@@ -85,11 +94,18 @@ class Visitor(Socket):
             self.gone.set_result(self.close_code)
 
     async def request(self, kind: str, **data: object) -> dict[str, Any]:
-        """Send a request; gives its reply's data, raises RuntimeError for an error, ConnectionError, TimeoutError."""
+        """Send a request; gives its reply's data. Raises Unavailable, RuntimeError for any other error,
+        ConnectionError, TimeoutError."""
         if self.gone.done():
             raise ConnectionError(f"the server has closed with {self.gone.result()}")
-        async with asyncio.timeout(PATIENCE):
-            return await self.ask(kind, **data)
+        try:
+            async with asyncio.timeout(PATIENCE):
+                return await self.ask(kind, **data)
+        except RuntimeError as error:
+            if error.args[0]["code"] != "unavailable":
+                raise
+            self._tally.unavailable += 1
+            raise Unavailable(kind) from None
 
     async def is_refused(self, code: str, kind: str, **data: object) -> None:
         """Send a request that has to be refused with this code. Raises Unexpected."""
@@ -132,8 +148,9 @@ class Visitor(Socket):
             self.expiring = True
 
 
-async def enter(url: str, token: str | None = None, *, stalls: bool = False) -> Visitor:
-    """A socket of the server, with little room for what is not read if it `stalls`. Raises ConnectionError, OSError."""
+async def enter(url: str, tally: Tally, token: str | None = None, *, stalls: bool = False) -> Visitor:
+    """A socket of the server, with little room for what is not read if it `stalls`. Raises Unavailable,
+    ConnectionError, OSError, TimeoutError."""
     parts = urlsplit(url)
     head = handshake(parts.netloc, "/ws", *([] if token is None else [f"Authorization: Bearer {token}"]))
     loop = asyncio.get_running_loop()
@@ -147,11 +164,14 @@ async def enter(url: str, token: str | None = None, *, stalls: bool = False) -> 
     except BaseException:
         plain.close()
         raise
-    _, visitor = await loop.create_connection(lambda: Visitor(head), sock=plain)
+    _, visitor = await loop.create_connection(lambda: Visitor(head, tally), sock=plain)
     try:
         async with asyncio.timeout(PATIENCE):
             await visitor.welcome
-    except BaseException:
+    except BaseException as error:
         visitor.drop()
+        if str(error).startswith("HTTP/1.1 503"):
+            tally.unavailable += 1
+            raise Unavailable("handshake") from None
         raise
     return visitor

@@ -57,6 +57,7 @@ def recording(grown_kb: Callable[[float], float] = lambda _minute: 0.0, **change
         windows=[Window(at, draw.uniform(4, 6), draw.choice((30.0, 32.0, 35.0, 400.0))) for at in times],
         due=360_000,
         answered=360_000,
+        unavailable=10,
         failures={},
         pids_before=PIDS,
         pids_after=PIDS,
@@ -144,6 +145,7 @@ def test_milliseconds_that_are_noise_are_no_growth() -> None:
     ("changed", "what"),
     [
         ({"answered": 350_000}, "actions answered, of those that fell due"),
+        ({"unavailable": 1_000}, "`unavailable`, of all actions"),
         ({"failures": {"player: it has lost a session": 1}}, "answers that were not as expected"),
         ({"pids_after": {**PIDS, "Valkey": 99}}, "processes that had to be started again"),
         ({"pids_after": {"server": 10, "PostgreSQL": 11}}, "processes that had to be started again"),
