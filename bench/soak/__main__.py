@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import os
 import re
+import signal
 import sys
 import tempfile
 import time
@@ -182,6 +183,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--note", default="", help="what to say on the page of the machine's other work")
     parser.add_argument("--keep", action=argparse.BooleanOptionalAction, default=True, help="the result and its page")
     options = parser.parse_args(arguments)
+    # Ctrl-C unwinds by itself; told to end otherwise, the server must not stay behind either.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     recording, more = uvloop.run(soak(options))
     findings = verdict(recording)
     for finding in findings:
