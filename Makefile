@@ -4,7 +4,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # two targets may write .venv
-.PHONY: help run setup setup-dev test bench faults screens style types release-check clean chromium
+.PHONY: help run setup setup-dev test bench soak faults screens style types release-check clean chromium
 
 # The first of the two that starts: a version manager's python3.11 may be there and refuse.
 PYTHON ?= $(shell for name in python3.11 python3; do $$name -c '' 2>/dev/null && break; done; echo $$name)
@@ -36,6 +36,9 @@ test: .venv/ready-dev node_modules/ready chromium ## run every test; one alone: 
 # For figures that mean something: a machine that does nothing else, and two cores at least.
 bench: .venv-bench/ready bench/peers/node_modules/ready ## measure, beside other servers; one alone: make bench ARGS="fanout --rounds 5"
 	@exec .venv-bench/bin/python -m bench $(ARGS)
+
+soak: .venv-bench/ready ## play steadily for 20 minutes, and see that nothing grows; make soak ARGS="--minutes 5 --workers 2"
+	@exec .venv-bench/bin/python -m bench.soak $(ARGS)
 
 faults: .venv/ready-dev ## break everything while people play, and check; make faults ARGS="--fault Valkey --runs 1"
 	@.venv/bin/python -m tests.faults $(ARGS)

@@ -11,6 +11,8 @@ from typing import Any, Final, TypeVar, cast
 from urllib.parse import urlsplit
 
 _MASK: Final = b"\0\0\0\0"
+#: A close frame with 1000.
+_GOODBYE: Final = bytes((0x88, 0x82)) + _MASK + (1000).to_bytes(2, "big")
 _KEY: Final = "dGhlIHNhbXBsZSBub25jZQ=="
 
 Result = TypeVar("Result")
@@ -46,6 +48,8 @@ class Wire(asyncio.Protocol):
         self._buffer = b""
         self._open = False
         self._transport: asyncio.Transport
+        #: Of the close frame that the server has sent.
+        self.close_code: int | None = None
 
     def opened(self) -> None:
         """The handshake is through."""
@@ -63,6 +67,10 @@ class Wire(asyncio.Protocol):
     def drop(self) -> None:
         """Vanish."""
         self._transport.abort()
+
+    def goodbye(self) -> None:
+        """Begin the closing handshake; the server ends the connection."""
+        self._transport.write(_GOODBYE)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ask for the socket."""
@@ -105,6 +113,9 @@ class Wire(asyncio.Protocol):
                 self.heard(buffer[start:at])
             elif opcode == 9:
                 self._transport.write(bytes((0x8A, 0x80 | length)) + _MASK + buffer[start:at])
+            elif opcode == 8:
+                self.close_code = int.from_bytes(buffer[start : start + 2], "big")
+                self._transport.write(_GOODBYE)
         self._buffer = buffer[at:]
 
 

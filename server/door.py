@@ -113,9 +113,7 @@ class Door(asyncio.Protocol):
         transport = self._transport
         assert transport is not None  # noqa: S101
         limits = self._doorman.around.limits
-        protocol = ServerProtocol(
-            subprotocols=[SUBPROTOCOL], select_subprotocol=_select_subprotocol, max_size=limits.max_message_bytes
-        )
+        protocol = _Protocol(subprotocols=[SUBPROTOCOL], max_size=limits.max_message_bytes)
         end = self._head.index(_HEAD_END) + len(_HEAD_END)
         protocol.receive_data(bytes(self._head[:end]))
         events = protocol.events_received()
@@ -183,9 +181,14 @@ class Door(asyncio.Protocol):
             self._timer = None
 
 
-def _select_subprotocol(protocol: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | None:
-    if not offered:
-        return None
-    if SUBPROTOCOL not in offered:
-        raise NegotiationError(f"this server speaks {SUBPROTOCOL}")
-    return SUBPROTOCOL
+class _Protocol(ServerProtocol):
+    """Chooses the subprotocol itself: given as an argument, the choice would refer back to the protocol, and only the
+    garbage collector could free it."""
+
+    def select_subprotocol(self, subprotocols: Sequence[Subprotocol]) -> Subprotocol | None:
+        """Ours, where any is offered."""
+        if not subprotocols:
+            return None
+        if SUBPROTOCOL not in subprotocols:
+            raise NegotiationError(f"this server speaks {SUBPROTOCOL}")
+        return SUBPROTOCOL

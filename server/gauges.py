@@ -31,6 +31,8 @@ class Gauges:
         self._connections = Gauge(
             "braingame_connections", "Open sockets by role.", ["role"], registry=registry, multiprocess_mode="livesum"
         )
+        said = "Tasks of the event loop, a second ago at most."
+        self._tasks = Gauge("braingame_tasks", said, registry=registry, multiprocess_mode="livesum")
         self._behind = Gauge(
             "braingame_boards_behind",
             "1 while the boards in Redis may be behind PostgreSQL.",
@@ -100,6 +102,10 @@ class Gauges:
             self._behind.set(boards_behind())
 
         self._looks.append(look)
+
+    def tasks(self, count: int) -> None:
+        """How many tasks the loop has."""
+        self._tasks.set(count)
 
     def staleness(self, seconds: Callable[[], float]) -> None:
         """Where to look how long the oldest change waits."""

@@ -150,6 +150,7 @@ class Metrics:
         loop = asyncio.get_running_loop()
         looks = 0
         while True:
+            self.gauges.tasks(len(asyncio.all_tasks()))
             self._look(thorough=self._shared and looks % _THOROUGH == 0)
             looks += 1
             due = loop.time() + _LOOK_SECONDS

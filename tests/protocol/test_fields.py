@@ -224,9 +224,9 @@ def test_long_name_is_refused_before_work_that_grows_with_its_square() -> None:
     name = "a" + "\u0301" * 5_000 + "\u0316" * 5_000
 
     def seconds() -> float:
-        begun = time.perf_counter()
+        begun = time.thread_time()  # a busy machine takes none of it
         assert not is_accepted(USERNAME, name)
-        return time.perf_counter() - begun
+        return time.thread_time() - begun
 
     assert min(seconds() for _ in range(2)) < 0.05
 

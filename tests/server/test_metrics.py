@@ -117,6 +117,16 @@ async def test_lag_of_the_loop_is_seen_each_second(monkeypatch: pytest.MonkeyPat
     assert samples(metrics)["braingame_loop_lag_seconds_count", ()] >= 1
 
 
+async def test_tasks_of_the_loop_are_counted_while_it_runs() -> None:
+    metrics = Metrics()
+    looking = asyncio.create_task(metrics.run())
+    others = [asyncio.create_task(asyncio.Event().wait()) for _ in range(3)]
+    await asyncio.sleep(0)
+    assert samples(metrics)["braingame_tasks", ()] == 5  # and the test itself
+    for task in (looking, *others):
+        task.cancel()
+
+
 def test_rolling_check_is_counted() -> None:
     metrics = Metrics()
     assert samples(metrics)["braingame_check_last_pass_timestamp_seconds", ()] == 0

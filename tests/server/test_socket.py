@@ -4,8 +4,10 @@ tests/whole."""
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import socket as plain_socket
+import weakref
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from typing import Any
@@ -278,16 +280,17 @@ async def test_stuck_reader_that_never_reads_again_is_dropped(
 
 
 async def test_reader_that_was_only_slow_is_not_closed(
-    stores: Stores, database_url: str, hub: Hub, big_board: None, monkeypatch: pytest.MonkeyPatch
+    stores: Stores, database_url: str, hub: Hub, big_board: None
 ) -> None:
-    monkeypatch.setattr(socket, "STUCK_SECONDS", 0.3)
     async with edge_on(stores, database_url, limits=False) as edge, raw_to(edge, room=ROOM) as raw:
         frames = await frames_of(edge, raw)
         member = narrowed(hub)
         asked = await congest(frames, member)
+        assert member._stuck_timer is not None
+        assert not member._stuck_timer.cancelled()
         for request in range(asked):
             assert (await frames.message())["re"] == request + 1
-        await asyncio.sleep(0.4)  # past the time at which it would have been closed
+        assert member._stuck_timer.cancelled()  # nothing is left that would close it
         frames.send("ping", "still here")
         assert (await frames.message())["re"] == "still here"
 
@@ -342,6 +345,34 @@ async def test_close_of_the_client_is_answered_and_forgotten(edge: Edge, hub: Hu
         raw.writer.write(frame(b"\x03\xe8", Opcode.CLOSE))
         assert await frames.close_code() == 1000
         assert await raw.rest() == b""
+
+
+@pytest.mark.parametrize(
+    "last_words",
+    [b"", frame("{}", Opcode.BINARY), frame(b"\x03\xe8", Opcode.CLOSE), b"\xff\xff", frame("part", fin=False)],
+    ids=["none", "what is refused", "goodbye", "what is no frame", "half a message"],
+)
+async def test_socket_that_has_gone_leaves_nothing_for_the_garbage_collector(
+    edge: Edge, hub: Hub, last_words: bytes
+) -> None:
+    async with client_of(edge) as other:  # what the first of all leaves behind is there once
+        await other.do("leaderboard.subscribe")
+    await until(lambda: len(hub) == 0, "the first one is gone")
+    gc.collect()
+    gc.disable()
+    try:
+        async with raw_to(edge) as raw:
+            frames = await frames_of(edge, raw)
+            frames.send("leaderboard.subscribe")
+            await frames.message()
+            left = [weakref.ref(one) for member in hub for one in (member, narrowed(hub)._protocol)]
+            raw.writer.write(last_words)
+            await raw.writer.drain()
+        await until(lambda: len(hub) == 0, "the socket is gone")
+        await until(lambda: all(one() is None for one in left), "nothing of it is there")
+        assert len(left) == 2
+    finally:
+        gc.enable()
 
 
 async def test_client_that_vanishes_in_the_middle_of_requests_is_forgotten(edge: Edge, hub: Hub) -> None:

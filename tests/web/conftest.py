@@ -1,5 +1,5 @@
-"""Chromium and the scripted server. Tests with these run on one event loop a module: the browser belongs to the loop
-that started it."""
+"""Chromium and the scripted server. Tests with these run on the session's event loop: the browser belongs to the loop
+that started it, and starting one for each test would take longer than many a test."""
 
 from __future__ import annotations
 
@@ -13,21 +13,29 @@ from tests.web.scripted_server import ScriptedServer
 from tests.web.watched import ARGUMENTS, Open, Watched
 
 
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def browser(chromium: str) -> AsyncIterator[Browser]:
+@pytest_asyncio.fixture(loop_scope="session", scope="session")
+async def browser_of_all(chromium: str) -> AsyncIterator[Browser]:
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
         yield browser
         await browser.close()
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
+async def browser(browser_of_all: Browser) -> AsyncIterator[Browser]:
+    """A browser without a page, also afterwards: what a test leaves open would go on connecting."""
+    yield browser_of_all
+    for context in browser_of_all.contexts:
+        await context.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
 async def server() -> AsyncIterator[ScriptedServer]:
     async with ScriptedServer.running() as server:
         yield server
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def open_page(browser: Browser, server: ScriptedServer) -> AsyncIterator[Open]:
     """Open pages; at the end none of them may have complained, or asked another host for anything."""
     opened: list[Watched] = []

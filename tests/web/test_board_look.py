@@ -10,7 +10,7 @@ from playwright.async_api import Page, ViewportSize, expect
 from tests.web.scripted_server import Entry, ScriptedServer, ladder
 from tests.web.watched import LAPTOP, PHONE, WALL, Open, has_names, is_live
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 PAGES = ["/", "/leaderboard"]
 SIZES = [pytest.param(PHONE, id="phone"), pytest.param(LAPTOP, id="laptop"), pytest.param(WALL, id="wall")]

@@ -12,7 +12,7 @@ from playwright.async_api import expect
 from tests.web.scripted_server import Entry, ScriptedServer, ladder
 from tests.web.watched import Open, has_names, is_live
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 NOT_LIVE = re.compile(r"^Not live since \d\d:\d\d$")
 #: Longer than any pause between two tries.

@@ -1,4 +1,4 @@
-"""Chromium and a server of its own for each test."""
+"""A server of its own for each test, beside the browser of all."""
 
 from __future__ import annotations
 
@@ -6,19 +6,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, async_playwright
+import pytest_asyncio
 
 from tests.server_process import ServerProcess
 from tests.stores import Stores
-from tests.web.watched import ARGUMENTS
-
-
-@pytest.fixture
-async def browser(chromium: str) -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
-        yield browser
-        await browser.close()
 
 
 @pytest.fixture
@@ -30,7 +21,7 @@ async def settings(database_url: str, stores: Stores, tmp_path: Path) -> dict[st
     }
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def server(settings: dict[str, str]) -> AsyncIterator[ServerProcess]:
     async with await ServerProcess.start(**settings) as server:
         yield server

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
 from protocol.errors import CloseCode
@@ -16,10 +17,12 @@ from tests.server_process import ROOT, ServerProcess, player, spectator
 from tests.web.axe import expect_accessible
 from tests.web.watched import LAPTOP, PHONE, WALL, Watched
 
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
 PASSWORD = "correct horse"
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def server(settings: dict[str, str]) -> AsyncIterator[ServerProcess]:
     async with await ServerProcess.start(**settings) as server:
         async with spectator(server.port) as socket:

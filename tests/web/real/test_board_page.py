@@ -11,6 +11,8 @@ from playwright.async_api import Browser, expect
 from tests.server_process import ServerProcess, player
 from tests.web.watched import PHONE, WALL, Watched
 
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
 
 async def _open(browser: Browser, server: ServerProcess, path: str, **options: Any) -> Watched:
     return await Watched.open(browser, server.origin, path, **options)

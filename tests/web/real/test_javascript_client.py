@@ -9,10 +9,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from playwright.async_api import async_playwright
+from playwright.async_api import Browser
 
 from tests.server_process import PATIENCE, ROOT, ServerProcess, player
-from tests.web.watched import ARGUMENTS, Watched
+from tests.web.watched import Watched
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 EXAMPLES = ROOT / "client/js/examples"
 
@@ -98,9 +100,8 @@ async def test_client_plays_on_over_a_restart_of_the_server(node: str, settings:
                 assert await client.exit_code() == 0
 
 
-async def test_page_plays_with_what_the_server_serves(chromium: str, settings: dict[str, str]) -> None:
-    async with await ServerProcess.start(**settings) as server, async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+async def test_page_plays_with_what_the_server_serves(browser: Browser, settings: dict[str, str]) -> None:
+    async with await ServerProcess.start(**settings) as server:
         watched = await Watched.open(browser, server.origin, "/leaderboard")
         async with player(server.port, "Ben") as ben:
             await ben.play(1, 2, 3)
@@ -118,7 +119,7 @@ async def test_page_plays_with_what_the_server_serves(chromium: str, settings: d
                 return [session.sessionStatus, session.sessionTotalScore, position];
             }"""
         )
-        await browser.close()
+        await watched.page.context.close()
     assert session == [2, 5, 2]
     assert watched.complaints == []
     assert watched.foreign == []

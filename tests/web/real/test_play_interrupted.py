@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from playwright.async_api import Browser, expect
 
 from tests.server.gate import Gate
@@ -10,6 +11,8 @@ from tests.web.axe import expect_accessible
 from tests.web.page_player import PagePlayer
 from tests.web.real.test_play_page import has_no_complaints, standing
 from tests.web.watched import LAPTOP, PHONE
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 OFFLINE = "No connection. What you do is kept, and the clock goes on."
 

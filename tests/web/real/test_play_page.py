@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import aiohttp
+import pytest
 from playwright.async_api import Browser, Page, expect
 
 from tests.server_process import ServerProcess, player
 from tests.web.axe import expect_accessible
 from tests.web.page_player import PASSWORD, PagePlayer
 from tests.web.watched import LAPTOP, PHONE, WALL, Watched
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def nothing_sticks_out(page: Page) -> None:
