@@ -153,8 +153,8 @@ async def test_players_of_both_versions_play_on_while_the_schema_and_the_nodes_a
             assert followers[0].entries == followers[1].entries
             assert [entry["username"] for entry in followers[0].entries] == ranking(followers[0].entries)
 
-            # An old node that is started again; what 0.4.0 and later do then is in tests/storage/test_schema.py.
-            if release.schema != NEWEST:
+            # An old node that is started again on what it does not know. From 0.4.0 on it is let, as below.
+            if release.schema != NEWEST and tuple(map(int, release.version.split("."))) < (0, 4):
                 again = await earlier.spawn(**settings)
                 assert await again.exit_code() == 2
                 (line,) = again.log.splitlines()
