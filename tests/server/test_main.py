@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import os
 import socket
 from collections.abc import Iterator
@@ -136,6 +137,19 @@ def test_help_is_no_failure(capsys: pytest.CaptureFixture[str]) -> None:
     shown = capsys.readouterr().out
     assert "BRAINGAME_DATA_DIR" in shown
     assert "\n  rebuild " in shown  # the commands, too
+
+
+def test_variable_that_no_setting_has_is_warned_about_at_the_start(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("BRAINGAME_PROT", "1")
+    nowhere = ["--database-url", "postgresql://x@127.0.0.1:1/y", "--redis-url", "redis://127.0.0.1:1"]
+    assert run(nowhere) == EXIT_CANNOT_START
+    warning, complaint = capsys.readouterr().err.splitlines()
+    logged = json.loads(warning)
+    assert (logged["level"], logged["event"]) == ("warning", "unknown setting")
+    assert "is BRAINGAME_PORT meant?" in logged["what"]
+    assert complaint.startswith("Brain Game cannot start: DATABASE_URL: ")
 
 
 def test_several_wrong_settings_are_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
