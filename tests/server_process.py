@@ -26,6 +26,8 @@ PATIENCE = 30.0
 class ServerProcess:
     """One run of `run_server.py`; what it writes to standard error is in `log`."""
 
+    program = ROOT / "run_server.py"
+
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
         self.port = 0
@@ -46,7 +48,7 @@ class ServerProcess:
         settings = {"BRAINGAME_PORT": "0", "BRAINGAME_BCRYPT_COST": "4", **variables}
         process = await asyncio.create_subprocess_exec(
             sys.executable,
-            str(ROOT / "run_server.py"),
+            str(cls.program),
             *flags,
             cwd=variables.get("BRAINGAME_DATA_DIR", ROOT),
             env=inherited | settings,
