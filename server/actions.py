@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -176,10 +176,11 @@ class Actions:
 
     async def perform(self, kind: str, caller: Caller | Visitor, data: Wire) -> Wire:
         """Do what a message of this type asks and give the data of the reply. Raises RequestError only."""
-        if self._watch is None:
-            return await self._perform(kind, caller, data, self._handlers[kind])
-        work = partial(self._perform, kind, caller, data, self._handlers[kind])
-        return await self._watch.over(kind, _facts(caller), work)
+        return await self._watched(kind, caller, self._perform(kind, caller, data, self._handlers[kind]))
+
+    def _watched(self, kind: str, caller: Caller | Visitor, work: Coroutine[Any, Any, W]) -> Coroutine[Any, Any, W]:
+        watched = None if self._watch is None else self._watch.begin(kind, partial(_facts, caller))
+        return work if self._watch is None or watched is None else self._watch.over(watched, work)
 
     async def _perform(
         self, kind: str, caller: Caller | Visitor, data: Any, handler: Callable[[Any, Any], Awaitable[W]]
@@ -216,7 +217,10 @@ class Actions:
 
         def settled(outcome: Outcome | Exception | None) -> None:
             try:
-                answered(None if outcome is None else self._settled(kind, re, caller, number, outcome))
+                reply = None if outcome is None else self._settled(kind, re, caller, number, outcome)
+                if self._watch is not None:
+                    self._watch.answered()
+                answered(reply)
             except Exception:
                 with hiding(secrets_of(caller, data)):
                     self._log.exception(
@@ -224,10 +228,10 @@ class Actions:
                     )
                 caller.close(CloseCode.INTERNAL_ERROR, "internal error")
 
-        if self._watch is not None:
+        watched = None if self._watch is None else self._watch.begin(kind, partial(_facts, caller))
+        if self._watch is not None and watched is not None:
             return self._watch.at_once(
-                kind,
-                _facts(caller),
+                watched,
                 lambda told: self._sessions.act_at_once(number, command, data.key, told),
                 settled,
                 _outcome_of,
@@ -256,8 +260,8 @@ class Actions:
             return user_data(await self._authentication.register(data))
 
         kind = "auth.register"
-        work = partial(self._perform, kind, Visitor(None), data, register)
-        return await (work() if self._watch is None else self._watch.over(kind, {}, work))
+        visitor = Visitor(None)
+        return await self._watched(kind, visitor, self._perform(kind, visitor, data, register))
 
     async def _register(self, caller: Caller, data: RegisterData) -> AuthenticatedData:
         return await self._authenticated(caller, await self._authentication.register_and_log_in(data))

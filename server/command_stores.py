@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from server import log as logging
 from server.command_line import Refused
+from server.log import Log
+from server.redaction import Redaction, secrets_of_url
 from server.settings import Settings
 from storage.boards import Boards
 from storage.data_folder import EmbeddedStoresError
@@ -79,7 +81,7 @@ async def _urls(
             if start_redis:
                 redis_url = running_redis_url(settings.data_dir)
                 if redis_url is None or not await _redis_answers(redis_url):
-                    stores = EmbeddedStores(settings.data_dir, postgres=False, log=logging.configure())
+                    stores = EmbeddedStores(settings.data_dir, postgres=False, log=_log(settings))
                     try:
                         await stack.enter_async_context(stores)
                         redis_url = stores.redis_url
@@ -92,10 +94,14 @@ async def _urls(
             yield running, settings.redis_url or running_redis_url(settings.data_dir), False
             return
         # Its lock keeps us out where a server is just starting or stopping.
-        stores = EmbeddedStores(settings.data_dir, redis=start_redis, log=logging.configure())
+        stores = EmbeddedStores(settings.data_dir, redis=start_redis, log=_log(settings))
         await stack.enter_async_context(stores)
         assert stores.database_url is not None  # noqa: S101
         yield stores.database_url, settings.redis_url or stores.redis_url, True
+
+
+def _log(settings: Settings) -> Log:
+    return logging.configure(settings.log_level, settings.log_format, secrets=settings.secrets)
 
 
 # A socket may have been left behind by a server that was killed.
@@ -127,7 +133,8 @@ async def _connected(database_url: str, *, migrate: bool) -> AsyncIterator[Postg
         await prepare_schema(database_url, migrate=migrate)
         postgres = await Postgres.connect(database_url, connections=_CONNECTIONS)
     except ValueError as error:
-        raise Refused(f"DATABASE_URL: {str(error).partition(chr(10))[0]}") from None
+        said = Redaction(secrets_of_url(database_url)).known(str(error).partition("\n")[0])
+        raise Refused(f"DATABASE_URL: {said}") from None
     try:
         yield postgres
     finally:

@@ -361,9 +361,10 @@ class HttpEdge:
             response.headers["Access-Control-Allow-Origin"] = origin
             response.headers.update(_CORS_HEADERS)
         route = _route_of(request)
-        self._metrics.http(
-            request.method if route != NO_ROUTE else "other", route, response.status, time.monotonic() - begun
-        )
+        method, seconds = "other" if route == NO_ROUTE else request.method, time.monotonic() - begun
+        self._metrics.http(method, route, response.status, seconds)
+        if self._watch is not None:
+            self._log.debug("http", method=method, route=route, status=response.status, ms=round(seconds * 1000, 3))
         return response
 
     async def _handled(self, request: web.Request, handler: Handler) -> web.StreamResponse:

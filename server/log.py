@@ -26,11 +26,11 @@ def configure(level: Level = "info", form: Format = "auto", *, secrets: Collecti
     readable = form == "console" or (form == "auto" and sys.stderr.isatty())
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
         # Without the values of local variables, which may be anything.
         structlog.processors.format_exc_info,
         Redaction(secrets),
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     renderer: Processor = (
         structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
@@ -46,9 +46,9 @@ def configure(level: Level = "info", form: Format = "auto", *, secrets: Collecti
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared[:-1]],
-            # Again after what the formatter itself adds.
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, shared[-1], renderer],
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, structlog.stdlib.add_log_level],
+            # The record itself is no value of the line.
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *shared, renderer],
         )
     )
     logging.basicConfig(handlers=[handler], level=_OF_LIBRARIES, force=True)

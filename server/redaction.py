@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -22,11 +23,17 @@ _NAMES_ONLY: Final = frozenset({"deepaikey", "apikey", "jwt"})
 _LONG: Final = 6
 _SHORTEST_PART: Final = 3
 
+_ADDRESS: Final = r"[^\s@'\"<>(){}\[\],;:=/\\]"
+#: Characters of one value that are logged: of longer ones, which somebody may have sent us, the beginning and the end.
+_MOST: Final = 20_000
+#: Without any of this none of the patterns fits.
+_SUSPECT: Final = re.compile(r"[@:=$\s]|eyJ|[\w-]{40}")
+#: Each looks at a bounded number of characters from where it begins, so that no text makes it take long.
 _PATTERNS: Final = (
     # What PostgreSQL says of a row: the message stays, the values go.
     (re.compile(r"DETAIL:.*?(?=\nHINT:|\n\n|\n  File |\nTraceback|\Z)", re.DOTALL), f"DETAIL:  {REDACTED}"),
     # user:password@ of a URL
-    (re.compile(r"(?<=://)[^\s/@'\"]*:[^\s'\"]*@"), f"{REDACTED}@"),
+    (re.compile(r"(?<=://)[^\s/@'\"]{0,255}:[^\s'\"]{0,1000}@"), f"{REDACTED}@"),
     # a JWT, also one that was cut off
     (re.compile(r"\beyJ[\w-]{5,}(?:\.[\w-]*){0,2}"), REDACTED),
     (re.compile(r"\b(Bearer|Basic)\s+[^\s'\",]+", re.IGNORECASE), rf"\1 {REDACTED}"),
@@ -35,13 +42,13 @@ _PATTERNS: Final = (
     # password=…, "refreshToken": "…" and the like
     (
         re.compile(
-            r"""(\w*(?:password|token|secret|authorization|cookie|api[_-]?key)\w*\\*['"]?\s*[:=]\s*\\*)"""
+            r"""(\w{0,20}(?:password|token|secret|authorization|cookie|api[_-]?key)\w{0,20}\\{0,8}['"]?\s{0,8}[:=]\s{0,8}\\{0,8})"""
             r"""('(?:\\.|[^'\\])*'?|"(?:\\.|[^"\\])*"?|[^\s,;&})\]]+)""",
             re.IGNORECASE,
         ),
         rf"\1{REDACTED}",
     ),
-    (re.compile(r"[^\s@'\"<>(){}\[\],;:=/\\]+@[^\s@'\"<>(){}\[\],;:=/\\]+\.[^\s@'\"<>(){}\[\],;:=/\\.]+"), REDACTED),
+    (re.compile(rf"{_ADDRESS}{{1,254}}@{_ADDRESS}{{1,254}}\.{_ADDRESS}{{1,63}}"), REDACTED),
     # What no name is and nobody reads: 40 characters and more, with digits and capitals. Refresh tokens, hashes.
     (re.compile(r"(?<![\w-])(?=[\w-]*\d)(?=[\w-]*[A-Z])[\w-]{40,}"), REDACTED),
 )
@@ -60,6 +67,7 @@ def hiding(values: Iterable[str]) -> Iterator[None]:
         _HIDDEN.reset(token)
 
 
+@lru_cache(maxsize=1000)
 def is_secret_name(name: str) -> bool:
     """Whether a field of this name is never shown."""
     plain = name.lower().replace("_", "").replace("-", "")
@@ -98,6 +106,10 @@ class Redaction:
     def text(self, text: str) -> str:
         """The text without that and without what looks like it."""
         text = self.known(text)
+        if len(text) > _MOST:
+            text = f"{text[: _MOST // 2]} … {text[-_MOST // 2 :]}"
+        if _SUSPECT.search(text) is None:
+            return text
         for pattern, instead in _PATTERNS:
             text = pattern.sub(instead, text)
         return text

@@ -62,19 +62,20 @@ class Traces:
         self._tracer = self._provider.get_tracer("braingame", VERSION)
         self._propagator = TraceContextTextMapPropagator()
 
-    def begin(self, kind: str, facts: Facts, parent: str | None) -> Span | None:
-        """A request has come, perhaps with a W3C traceparent, which then decides; None where it is not traced."""
-        context = None
-        if parent is not None:
-            context = self._propagator.extract({"traceparent": parent})
-            sender = trace.get_current_span(context).get_span_context()
-            if sender.is_valid and not sender.trace_flags.sampled:
-                return None
-            context = context if sender.is_valid else None
-        if context is None and random.random() >= self._share:  # noqa: S311
-            return None
-        span = self._tracer.start_span(kind, context or Context(), SpanKind.SERVER, _attributes(facts))
-        return _Span(span)
+    def wants(self, parent: str | None) -> bool:
+        """Whether the next request is traced, which came perhaps with a W3C traceparent; then its sender decides."""
+        sender = self._sender(parent)
+        if sender.is_valid:
+            return sender.trace_flags.sampled
+        return random.random() < self._share  # noqa: S311
+
+    def begin(self, kind: str, facts: Facts, parent: str | None) -> Span:
+        """Such a request has come."""
+        sender = self._sender(parent)
+        context = Context()
+        if sender.is_valid:
+            context = trace.set_span_in_context(trace.NonRecordingSpan(sender), context)
+        return _Span(self._tracer.start_span(kind, context, SpanKind.SERVER, _attributes(facts)))
 
     def follow(self, kind: str, after: Sequence[Span], seconds: float, outcome: str, facts: Facts) -> Span:
         """What has come of these and has just ended: a child of the first one, linked to all."""
@@ -91,6 +92,12 @@ class Traces:
         made = _Span(span)
         made.end(outcome, at=end)
         return made
+
+    def _sender(self, parent: str | None) -> trace.SpanContext:
+        if parent is None:
+            return trace.INVALID_SPAN_CONTEXT
+        context = self._propagator.extract({"traceparent": parent}, Context())
+        return trace.get_current_span(context).get_span_context()
 
     async def close(self) -> None:
         """Send what waits, but not for long: a collector that is away must not keep the server from stopping."""

@@ -6,7 +6,7 @@ question whether there is a watch.
 
 from __future__ import annotations
 
-import secrets
+import random
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -34,8 +34,11 @@ class Span(Protocol):
 class Tracer(Protocol):
     """Where traces begin and go to."""
 
-    def begin(self, kind: str, facts: Facts, parent: str | None) -> Span | None:
-        """A request has come, perhaps with a W3C traceparent; None where it is not traced."""
+    def wants(self, parent: str | None) -> bool:
+        """Whether the next request is traced, which came perhaps with a W3C traceparent."""
+
+    def begin(self, kind: str, facts: Facts, parent: str | None) -> Span:
+        """Such a request has come."""
 
     def follow(self, kind: str, after: Sequence[Span], seconds: float, outcome: str, facts: Facts) -> Span:
         """What has come of these and has just ended: a child of the first one, linked to all."""
@@ -66,8 +69,8 @@ def reference() -> str:
 
 
 def new_id() -> str:
-    """An id for a request."""
-    return secrets.token_hex(8)
+    """An id for a request. It opens nothing, so it may be guessed."""
+    return f"{random.getrandbits(64):016x}"
 
 
 @contextmanager
@@ -96,25 +99,26 @@ class Watch:
 
     # Requests
 
-    def begin(self, kind: str, facts: Facts) -> Watched | None:
+    def begin(self, kind: str, facts: Callable[[], Facts]) -> Watched | None:
         """A request has come. None where it is not watched."""
-        number = new_id()
+        traced = self._tracer is not None and self._tracer.wants(_PARENT.get())
+        if not (traced or self._debug):
+            return None
+        number, known = new_id(), facts()
         span = None
-        if self._tracer is not None:
-            span = self._tracer.begin(kind, {**facts, "request": number}, _PARENT.get())
-        return Watched(kind, number, span, facts) if span is not None or self._debug else None
+        if traced and self._tracer is not None:
+            span = self._tracer.begin(kind, {**known, "request": number}, _PARENT.get())
+        return Watched(kind, number, span, known)
 
     @contextmanager
-    def serving(self, watched: Watched | None) -> Iterator[None]:
-        """What is done inside serves this request."""
+    def _serving(self, watched: Watched) -> Iterator[None]:
         token = _CURRENT.set(watched)
         try:
             yield
         finally:
             _CURRENT.reset(token)
 
-    def end(self, watched: Watched, outcome: str) -> None:
-        """It was answered."""
+    def _end(self, watched: Watched, outcome: str) -> None:
         seconds = time.monotonic() - watched.begun
         if watched.span is not None:
             watched.span.end(outcome)
@@ -123,41 +127,39 @@ class Watch:
                 "request", request=watched.id, type=watched.kind, **watched.facts, outcome=outcome, ms=_ms(seconds)
             )
 
-    async def over(self, kind: str, facts: Facts, work: Callable[[], Awaitable[T]]) -> T:
+    async def over(self, watched: Watched, work: Awaitable[T]) -> T:
         """Do the work of a request and give what it gives. Raises what it raises: RequestErrors, by their codes."""
-        watched = self.begin(kind, facts)
         outcome = "canceled"
         try:
-            with self.serving(watched):
-                result = await work()
+            with self._serving(watched):
+                result = await work
             outcome = "ok"
         except RequestError as error:
             outcome = error.code
             raise
         finally:
-            if watched is not None:
-                self.end(watched, outcome)
+            self._end(watched, outcome)
         return result
 
     def at_once(
         self,
-        kind: str,
-        facts: Facts,
+        watched: Watched,
         work: Callable[[Callable[[T], None]], bool],
         settled: Callable[[T], None],
         outcome_of: Callable[[T], str],
     ) -> bool:
         """The same for work that tells its end later, where it says that it can be done that way."""
-        watched = self.begin(kind, facts)
 
         def told(outcome: T) -> None:
-            # Before the reply leaves, after which the next request may begin.
-            if watched is not None:
-                self.end(watched, outcome_of(outcome))
+            self._end(watched, outcome_of(outcome))
             settled(outcome)
 
-        with self.serving(watched):
+        with self._serving(watched):
             return work(told)
+
+    def answered(self) -> None:
+        """What is done from here on serves another request: the client's next one may begin where its last one ends."""
+        _CURRENT.set(None)
 
     # What comes of them
 

@@ -26,8 +26,9 @@ PATIENCE = 30.0
 class ServerProcess:
     """One run of `run_server.py`; what it writes to standard error is in `log`."""
 
-    #: The tree that it runs from.
+    #: The tree that it runs from, and what of it is run.
     root: ClassVar[Path] = ROOT
+    program: ClassVar[str] = "run_server.py"
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
@@ -49,7 +50,7 @@ class ServerProcess:
         settings = {"BRAINGAME_PORT": "0", "BRAINGAME_BCRYPT_COST": "4", **variables}
         process = await asyncio.create_subprocess_exec(
             sys.executable,
-            str(cls.root / "run_server.py"),
+            str(cls.root / cls.program),
             *flags,
             cwd=variables.get("BRAINGAME_DATA_DIR", cls.root),
             env=inherited | settings,

@@ -43,11 +43,17 @@ class Collector:
         return [span for span in self.spans if span.name == name]
 
     async def until(self, *names: str) -> None:
-        """Wait for a span of each name."""
+        """Wait until one trace has a span of each name: what belongs together may come in several pieces."""
         async with asyncio.timeout(DEADLINE):
-            while not all(map(self.named, names)):
+            while not self._has_trace_of(set(names)):
                 self._news.clear()
                 await self._news.wait()
+
+    def _has_trace_of(self, names: set[str]) -> bool:
+        traces: dict[bytes, set[str]] = {}
+        for span in self.spans:
+            traces.setdefault(span.trace_id, set()).add(span.name)
+        return any(names <= found for found in traces.values())
 
     async def until_asked(self, times: int = 1) -> None:
         """Wait until something was sent, taken or not."""

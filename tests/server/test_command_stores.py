@@ -46,3 +46,11 @@ async def test_database_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable):
         async with stores_of(settings(tmp_path, "postgresql://x@127.0.0.1:1/y", "redis://127.0.0.1:1")):
             pass
+
+
+async def test_refusal_shows_no_part_of_a_password_that_was_not_encoded(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="DATABASE_URL") as refused:
+        async with postgres_of(settings(tmp_path, "postgresql://game:s3cret/of-ours@db/x", None)):
+            pass
+    assert "s3cret" not in str(refused.value)
+    assert "of-ours" not in str(refused.value)

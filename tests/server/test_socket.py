@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from typing import Any
 
+import aiohttp
 import asyncpg
 import pytest
 from websockets.frames import Opcode
@@ -21,7 +22,7 @@ from protocol.errors import CloseCode
 from server import actions, door, node, socket
 from server.clock import utc_now
 from server.hub import Hub
-from tests.server.clients import client_of
+from tests.server.clients import Client, client_of
 from tests.server.edge import Edge, Raw, edge_on, raw_to, upgrade
 from tests.server.fakes import DEADLINE, MORNING, until
 from tests.server.ladders import Ladder
@@ -517,6 +518,59 @@ async def test_refused_messages_count_against_the_rate_too(edge: Edge) -> None:
             codes.append((await client.reply(request))["data"]["code"])
         assert codes[:400] == ["unknown_type"] * 400
         assert "rate_limited" in codes[400:]
+
+
+# Counting
+
+
+async def counted(edge: Edge) -> dict[str, float]:
+    """What is scraped, by name and labels."""
+    async with aiohttp.ClientSession(edge.http) as http, http.get("/metrics") as answer:
+        text = await answer.text()
+    return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in text.splitlines() if line[0] != "#"}
+
+
+async def test_ends_refusals_and_routes_are_counted(edge: Edge) -> None:
+    async with client_of(edge) as client:
+        for _ in range(9):
+            await client.connection.send("nonsense")
+        await client.connection.send("nonsense")
+        assert await client.closed() == CloseCode.MALFORMED
+    async with client_of(edge) as polite:
+        await polite.error("no.such.type")
+    async with raw_to(edge) as rude:
+        rude.send(*upgrade(edge))
+        await rude.answer()
+    async with client_of(edge) as flooding:
+        for _ in range(450):
+            await flooding.send("ping")
+        await until_refused(flooding)
+    async with aiohttp.ClientSession(edge.http) as http:
+        await http.get("/static/app-that-is-not-there.js")
+        await http.get("/nothing/that/is/there")
+        await http.get("/api/admin/acts")
+    async with asyncio.timeout(DEADLINE):
+        while (found := await counted(edge))['braingame_closes_total{code="1006"}'] < 1:
+            await asyncio.sleep(0)
+    assert found['braingame_closes_total{code="4400"}'] == 1
+    assert found['braingame_closes_total{code="1000"}'] >= 1
+    assert found['braingame_limits_hit_total{limit="socket_messages"}'] >= 1
+    assert found['braingame_requests_total{outcome="malformed",type="none"}'] == 10
+    assert found['braingame_requests_total{outcome="unknown_type",type="none"}'] == 1
+    routes = {
+        name.partition("{")[2] for name, count in found.items() if name.startswith("braingame_http_requests") and count
+    }
+    assert 'method="other",route="none",status="4xx"}' in routes
+    assert not any("not-there" in route for route in routes)
+    assert any('status="4xx"' in route and "/api/admin/" in route for route in routes)
+
+
+async def until_refused(client: Client) -> None:
+    while True:
+        message = await client.receive()
+        if message["type"] == "error":
+            assert message["data"]["code"] == "rate_limited"
+            return
 
 
 # Draining

@@ -10,7 +10,7 @@ import structlog
 from structlog.testing import LogCapture
 
 from protocol.errors import ErrorCode, RequestError
-from server.watch import Facts, Span, Watch, arrived_with, reference
+from server.watch import Facts, Span, Watch, Watched, arrived_with, reference
 
 
 class Part:
@@ -23,16 +23,17 @@ class Part:
 
 
 class Tracing:
-    """Traces the types that it is told to."""
+    """Traces all requests, or none."""
 
-    def __init__(self, *kinds: str) -> None:
-        self.kinds = kinds
+    def __init__(self, *, all_of_them: bool) -> None:
+        self.all_of_them = all_of_them
         self.parts: list[Part] = []
 
-    def begin(self, kind: str, facts: Facts, parent: str | None) -> Span | None:
+    def wants(self, parent: str | None) -> bool:
+        return self.all_of_them
+
+    def begin(self, kind: str, facts: Facts, parent: str | None) -> Span:
         assert facts["request"]
-        if kind not in self.kinds:
-            return None
         self.parts.append(Part(kind, parent=parent))
         return self.parts[-1]
 
@@ -42,14 +43,19 @@ class Tracing:
 
 
 class Watching:
-    def __init__(self, *kinds: str, debug: bool = True) -> None:
+    def __init__(self, *, traced: bool = False, debug: bool = True) -> None:
         self.capture = LogCapture()
         log = structlog.wrap_logger(None, processors=[structlog.processors.add_log_level, self.capture])
-        self.tracing = Tracing(*kinds)
+        self.tracing = Tracing(all_of_them=traced)
         self.watch = Watch(log, self.tracing, debug=debug)
 
     def lines(self, event: str) -> list[Any]:
         return [line for line in self.capture.entries if line["event"] == event]
+
+    def request(self, kind: str) -> Watched:
+        watched = self.watch.begin(kind, dict)
+        assert watched is not None
+        return watched
 
     def act(self, kind: str, ladders: Sequence[str] = ("weekly",)) -> None:
         """A request whose commit improves these ladders, by the way of one that is answered at once."""
@@ -70,7 +76,11 @@ class Watching:
             context.run(settle)
             return True
 
-        assert self.watch.at_once(kind, {"player": 7}, work, lambda _: None, str)
+        watched = self.watch.begin(kind, lambda: {"player": 7})
+        if watched is None:
+            work(lambda _: None)
+        else:
+            assert self.watch.at_once(watched, work, lambda _: None, str)
 
     def deliver(self, *ladders: str, outcome: str = "ok") -> None:
         self.watch.taken(ladders)
@@ -90,7 +100,7 @@ def test_one_id_leads_from_the_request_to_the_push() -> None:
 
 
 def test_parts_of_a_trace_follow_each_other() -> None:
-    watching = Watching("session.complete")
+    watching = Watching(traced=True)
     watching.act("session.complete")
     watching.act("session.complete")
     watching.deliver("weekly")
@@ -104,7 +114,7 @@ def test_parts_of_a_trace_follow_each_other() -> None:
 
 
 def test_what_is_neither_logged_nor_traced_is_not_followed() -> None:
-    watching = Watching("session.start", debug=False)
+    watching = Watching(debug=False)
     watching.act("session.complete")
     watching.deliver("weekly")
     watching.watch.pushed("weekly", "weekly", 5, 3, 0.001)
@@ -165,7 +175,7 @@ async def test_outcome_of_a_request_is_the_code_of_its_error() -> None:
         raise RequestError(ErrorCode.NO_SESSION)
 
     with pytest.raises(RequestError):
-        await watching.watch.over("session.last", {}, refuse)
+        await watching.watch.over(watching.request("session.last"), refuse())
     assert watching.lines("request")[0]["outcome"] == "no_session"
 
 
@@ -176,13 +186,13 @@ async def test_reference_is_the_id_of_the_request_under_way() -> None:
     async def work() -> None:
         seen.append(reference())
 
-    await watching.watch.over("ping", {}, work)
+    await watching.watch.over(watching.request("ping"), work())
     assert watching.lines("request")[0]["request"] == seen[0]
     assert reference() not in (seen[0], reference())
 
 
 def test_request_by_http_hands_its_traceparent_on() -> None:
-    watching = Watching("session.start")
+    watching = Watching(traced=True)
     with arrived_with("00-abc"):
         watching.act("session.start")
     watching.act("session.start")
