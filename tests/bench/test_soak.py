@@ -128,7 +128,7 @@ def test_workers_are_judged_one_by_one() -> None:
 @pytest.mark.parametrize("part", ["p50_ms", "p99_ms"])
 def test_latency_that_grows_is_found(part: str) -> None:
     def slower(windows: Sequence[Window]) -> list[Window]:
-        return [replace(one, **{part: getattr(one, part) * 2}) if one.at > MINUTES * 40 else one for one in windows]
+        return [replace(one, **{part: getattr(one, part) * 2.5}) if one.at > MINUTES * 40 else one for one in windows]
 
     found = recording()
     assert failed(replace(found, windows=slower(found.windows))) == [
