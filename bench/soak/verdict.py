@@ -21,8 +21,8 @@ GROWTH_SHARE_A_MINUTE: Final = 0.0005
 #: KB within which a process moves without a leak: Python has its memory from the kernel in arenas of 1 MiB, and one
 #: more or less in the whole of what is judged says nothing. In a short soak that is the limit.
 ARENA_KB: Final = 1024.0
-#: Descriptors more than before. The pools of each process open connections to the stores when there is much to do (10 to
-#: PostgreSQL, and to Redis one for each call under way) and keep them. Of the load's 12,000 sockets, one lost in a
+#: Descriptors more than before. The pools of each process open connections to the stores when there is much to do (10
+#: to PostgreSQL, and to Redis one for each call under way) and keep them. Of the load's 12,000 sockets, one lost in a
 #: hundred would be 120.
 DESCRIPTORS: Final = 16
 #: Tasks more than before: a look of the sweep, the rolling check or the canary may be under way.
