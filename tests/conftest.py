@@ -11,8 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 pytest_plugins = ["tests.stores"]
+
+# A busy machine makes any example slow, which says nothing of it.
+settings.register_profile("without deadline", deadline=None)
+settings.load_profile("without deadline")
 
 NOT_RUN = "NOT RUN: "
 TESTS = Path(__file__).parent

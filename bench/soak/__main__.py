@@ -192,13 +192,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for what, count in sorted(recording.failures.items()):
         print(f"FAILED {count} times: {what}")
     if options.keep:
-        figures = {
-            "options": vars(options),
-            "findings": [asdict(finding) for finding in findings],
-            **asdict(recording),
-            **more,
-        }
-        keep("soak", page.in_columns(figures))
+        keep("soak", page.in_columns({"options": vars(options), **asdict(recording), **more}))
         write()
     return int(not all(finding.passed for finding in findings))
 

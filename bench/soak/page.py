@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bench.soak.verdict import Finding
+from bench.soak.verdict import Finding, Look, Recording, Window, verdict
 
 
 def line(finding: Finding) -> str:
@@ -36,6 +36,31 @@ def in_columns(figures: Mapping[str, Any]) -> dict[str, Any]:
     return rest | {"columns": {name: " ".join(f"{value:g}" for value in some) for name, some in columns.items()}}
 
 
+def recording_of(figures: Mapping[str, Any]) -> Recording:
+    """What was kept, to be judged again; memory is kept in hundredths of a MB."""
+    columns = {name: [float(one) for one in text.split()] for name, text in figures["columns"].items()}
+    names = list(figures["before"]["memory"])
+    looks = [
+        Look(
+            at=at,
+            memory={name: columns[f"memory_mb {name}"][index] * 1024 for name in names},
+            descriptors={name: int(columns[f"descriptors {name}"][index]) for name in names},
+            threads={name: int(columns[f"threads {name}"][index]) for name in names},
+            tasks=int(columns["tasks"][index]),
+            connections=int(columns["connections"][index]),
+        )
+        for index, at in enumerate(columns["at"])
+    ]
+    windows = zip(columns["windows at"], columns["p50_ms"], columns["p99_ms"], strict=True)
+    return Recording(
+        before=Look(**figures["before"]),
+        during=looks,
+        after=Look(**figures["after"]),
+        windows=[Window(*window) for window in windows],
+        **{name: figures[name] for name in ("due", "answered", "unavailable", "failures", "pids_before", "pids_after")},
+    )
+
+
 def _done(done: Mapping[str, int]) -> str:
     return ", ".join(f"{what.replace('_', ' ')} {count:,}" for what, count in done.items())
 
@@ -43,7 +68,7 @@ def _done(done: Mapping[str, int]) -> str:
 def page(kept: Mapping[str, Any]) -> str:
     """The whole page."""
     figures, options = kept["figures"], kept["figures"]["options"]
-    findings = [Finding(**one) for one in figures["findings"]]
+    findings = verdict(recording_of(figures))
     machine = ", ".join(f"{what} {value}" for what, value in kept["machine"].items())
     failed = sum(not one.passed for one in findings)
     rows = "".join(
@@ -96,5 +121,5 @@ Each limit is explained where it stands, in `bench/soak/verdict.py`. Memory is w
 `smaps_rollup`), so that PostgreSQL's shared buffers, which may fill up to their 128 MB, and mapped files stay out of it; its growth is the
 median slope between all pairs of looks (Theil–Sen) of the last two thirds. What is meant to grow is filled before: the server remembers
 10,000 verified tokens. The states of up to 50,000 players are kept as well; here there are {options["players"] * 3} and a few new ones, some bytes each.
-Latency counts from when an action was due; what is compared are medians of windows of {options["every"]:g} s.
+Latency counts from when an action was due; what is compared is the fastest tenth of the windows of {options["every"]:g} s in each third.
 """

@@ -30,6 +30,9 @@ _OVER_HTTP: Final = 0.12
 _PAUSE_SECONDS: Final = 1.0
 _COMPARES: Final = 0.001
 _FOLLOWS: Final = 0.3
+_CARELESS: Final = 0.15
+#: Seconds before its token's end in which a player who lets it expire does nothing more.
+_LEAVES_BEFORE_EXPIRY: Final = 20.0
 _STAGES: Final = 3
 #: Few, so that everybody is on all boards soon, and what the boards need stays the same.
 _DIFFICULTIES: Final = (0, 3, 7)
@@ -145,6 +148,8 @@ class Player:
         self._dues: deque[float] = deque()
         self._wanted = asyncio.Event()
         self._socket: Visitor | None = None
+        #: Whether it lets its token expire.
+        self._careless = _draw.random() < _CARELESS
 
     def act(self, due: float) -> None:
         """An action falls due."""
@@ -196,7 +201,9 @@ class Player:
         while (left := end - time.perf_counter()) > 0 or self._dues:
             if self._socket.gone.done():
                 raise Unexpected(f"closed with {self._socket.gone.result()} in the middle of play")
-            if self._socket.expiring:
+            if self._careless and self.account.seconds_left() < _LEAVES_BEFORE_EXPIRY and not self._dues:
+                return
+            if self._socket.expiring and not self._careless:
                 await self._refresh()
             if not self._dues:
                 self._wanted.clear()
@@ -215,8 +222,8 @@ class Player:
         assert self._socket is not None  # noqa: S101
         socket, account = self._socket, self.account
         ways = {"vanish": 4, "vanish in the middle": 1, "close": 3, "log out": 1, "log out over HTTP": 1}
-        if account.seconds_left() < 45:
-            ways["stay until the token expires"] = 4
+        if self._careless and account.seconds_left() < 2 * _LEAVES_BEFORE_EXPIRY:
+            ways = {"stay until the token expires": 1}
         (how,) = _draw.choices(list(ways), list(ways.values()))
         self._house.tally.done[how] += 1
         match how:

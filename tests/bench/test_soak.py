@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bench.soak.page import in_columns, page
+from bench.soak.page import in_columns, page, recording_of
 from bench.soak.players import after, drawing
 from bench.soak.verdict import (
     ARENA_KB,
@@ -128,12 +128,18 @@ def test_workers_are_judged_one_by_one() -> None:
 @pytest.mark.parametrize("part", ["p50_ms", "p99_ms"])
 def test_latency_that_grows_is_found(part: str) -> None:
     def slower(windows: Sequence[Window]) -> list[Window]:
-        return [replace(one, **{part: getattr(one, part) * 2}) if one.at > MINUTES * 40 else one for one in windows]
+        return [replace(one, **{part: getattr(one, part) * 2.5}) if one.at > MINUTES * 40 else one for one in windows]
 
     found = recording()
     assert failed(replace(found, windows=slower(found.windows))) == [
         f"{part[:3]} of the last third, by that of the second"
     ]
+
+
+def test_neighbours_that_come_later_are_no_growth() -> None:
+    draw = random.Random(2)
+    windows = [Window(at * 5.0, draw.choice((5, 60 if at > 160 else 6)), 30) for at in range(1, 241)]
+    assert failed(recording(windows=windows)) == []
 
 
 def test_milliseconds_that_are_noise_are_no_growth() -> None:
@@ -161,11 +167,13 @@ def test_page_names_every_limit_that_is_not_met() -> None:
     figures = {
         "options": {"minutes": 20.0, "workers": 1, "rate": 300.0, "players": 200, "spectators": 60, "every": 5.0}
         | {"note": ""},
-        "findings": [asdict(finding) for finding in findings],
         **asdict(found),
         "done": {"vanish": 3},
         "more": [{"cpu": {"server": 0.2}, "all_mb": {"server": 90.0}}] * (len(found.during) + 2),
     }
+    again = verdict(recording_of(in_columns(figures)))
+    assert [finding.passed for finding in again] == [finding.passed for finding in findings]
+    assert [finding.found for finding in again] == pytest.approx([finding.found for finding in findings], abs=5)
     text = page({"figures": in_columns(figures), "machine": {"CPU": "two"}, "measured_on": "2026-11-26"})
     assert f"2 of {len(findings)} limits are not met" in text
     assert text.count("**not met**") == 2

@@ -321,7 +321,8 @@ async def test_reader_sees_every_version_whole(boards: Boards) -> None:
 
 async def test_many_readers_at_once_are_all_served(boards: Boards) -> None:
     await build(boards, ALL_TIME, entry(1, 1))
-    windows = await asyncio.gather(*(boards.read(ALL_TIME, 0, 10) for _ in range(400)), return_exceptions=True)
+    # Six for each connection; a busy machine is given no more to do within the second that one may wait for it.
+    windows = await asyncio.gather(*(boards.read(ALL_TIME, 0, 10) for _ in range(100)), return_exceptions=True)
     assert [window for window in windows if not isinstance(window, Window)] == []
 
 
