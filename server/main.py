@@ -15,7 +15,7 @@ from server import garbage
 from server import log as logging
 from server.log import Log
 from server.node import serve_node
-from server.secret import kept_secret
+from server.secret import secret_for
 from server.settings import SettingError, Settings, parse_settings
 from server.stores import CONNECTIONS_OF_A_NODE, CannotStart, prepare_database
 from server.workers import serve_with_workers
@@ -57,10 +57,13 @@ async def serve(settings: Settings, log: Log, output: TextIO) -> int:
     def ready(address: str) -> None:
         print(f"Brain Game is ready on {address}", file=output, flush=True)
 
+    if settings.database_url is not None:
+        # Before anything is started that would only have to be ended.
+        secret_for(settings)
     async with AsyncExitStack() as stack:
         database_url, redis_url = await _stores(settings, log, stack)
         await prepare_database(database_url, migrate=settings.migrates)
-        secret = settings.jwt_secret or kept_secret(settings.data_dir)
+        secret = secret_for(settings)
         settings = settings.model_copy(
             update={"database_url": database_url, "redis_url": redis_url, "jwt_secret": secret}
         )

@@ -53,6 +53,12 @@ class Metrics:
             ),
             _COMMIT_BUCKETS,
         )
+        self._limits_hit = Counter(
+            "braingame_limits_hit",
+            "Refusals by the limit that somebody has come up against.",
+            ["limit"],
+            registry=registry,
+        )
         self._connections = Gauge(
             "braingame_connections", "Open sockets by role.", ["role"], registry=registry, multiprocess_mode="livesum"
         )
@@ -117,6 +123,10 @@ class Metrics:
     def request(self, kind: str, outcome: str) -> None:
         """A request was answered."""
         self._outcomes[kind, outcome] += 1
+
+    def limit_hit(self, limit: str) -> None:
+        """Somebody was refused because of this limit."""
+        self._limits_hit.labels(limit).inc()
 
     def commit(self, seconds: float) -> None:
         """An action was committed, or could not be."""

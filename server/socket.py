@@ -10,8 +10,9 @@ import asyncio
 import random
 import socket
 from collections import deque
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
 from uuid import uuid4
 
 from websockets.frames import Frame, Opcode
@@ -38,12 +39,13 @@ from server.clock import Clock
 from server.frames import short_text, text_frame
 from server.hub import Hub
 from server.limits import (
+    BYTES_OF_ONE_FRAGMENT,
     BYTES_OF_ONE_MESSAGE,
     MALFORMED_BEFORE_CLOSE,
-    MESSAGES_AT_ONCE,
-    MESSAGES_PER_SECOND,
     REFUSALS_AT_ONCE,
     REFUSALS_PER_SECOND,
+    PlayerBuckets,
+    SocketLimits,
     TokenBucket,
     milliseconds,
 )
@@ -86,6 +88,9 @@ class Surroundings:
     server: str
     limits: LimitsData
     rate_limited: bool
+    bounds: SocketLimits = field(default_factory=SocketLimits)
+    buckets: PlayerBuckets = field(default_factory=PlayerBuckets)
+    limit_hit: Callable[[str], None] = lambda _limit: None
 
 
 class Connection(asyncio.Protocol):
@@ -96,9 +101,14 @@ class Connection(asyncio.Protocol):
         around: Surroundings,
         protocol: ServerProtocol,
         transport: asyncio.Transport,
+        address: str | None = None,
     ) -> None:
+        """`address` is by what limits count it, None for a client of this machine."""
         self.id = str(uuid4())
         self.login: Login | None = None
+        self.address = address
+        #: Called when the connection has gone.
+        self.left: Callable[[], None] | None = None
         self._around = around
         self._protocol = protocol
         self._transport = transport
@@ -108,6 +118,8 @@ class Connection(asyncio.Protocol):
         self._inbox: deque[tuple[ClientMessage | UndecodableError, int]] = deque()
         self._inbox_bytes = 0
         self._fragments: list[bytes] = []
+        #: The client is in the middle of a message.
+        self._amid = False
         #: The request that is being answered, and the task that does so, where it takes its time.
         self._current: ClientMessage | None = None
         self._task: asyncio.Task[None] | None = None
@@ -117,13 +129,16 @@ class Connection(asyncio.Protocol):
         self._closing = False
         self._draining = False
         self._malformed = 0
-        self._bucket = TokenBucket.full(MESSAGES_PER_SECOND, MESSAGES_AT_ONCE, self._loop.time())
+        bounds = around.bounds
+        self._bucket = TokenBucket.full(bounds.messages_per_second, bounds.messages_at_once, self._loop.time())
+        self._player_bucket: TokenBucket | None = None
         self._refusals = TokenBucket.full(REFUSALS_PER_SECOND, REFUSALS_AT_ONCE, self._loop.time())
         self._awaiting_pong = False
         self._idle_timer: asyncio.TimerHandle | None = None
         self._stuck_timer: asyncio.TimerHandle | None = None
         self._expiry_timer: asyncio.TimerHandle | None = None
         self._close_timer: asyncio.TimerHandle | None = None
+        self._message_timer: asyncio.TimerHandle | None = None
         self._ping_timer = self._loop.call_later(PING_SECONDS, self._beat)
 
     # Opening
@@ -134,6 +149,7 @@ class Connection(asyncio.Protocol):
         self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _KERNEL_ROOM)
         self.login = login
         self._watch_size()
+        self._watch_player()
         self._around.hub.add(self)
         welcome = WelcomeData(
             server=self._around.server,
@@ -157,12 +173,13 @@ class Connection(asyncio.Protocol):
         """Bytes from the network."""
         # Nearly always one message in one piece, while the library is in the middle of nothing.
         text = short_text(data)
-        if text is not None and not (self._fragments or self._closing or self._protocol.reader.buffer):
+        if text is not None and not (self._amid or self._closing):
             self._take_text(text)
             return
         self._protocol.receive_data(data)
         self._take_events()
         self._flush()
+        self._watch_message()
 
     def eof_received(self) -> bool:
         """The client has closed its side."""
@@ -179,6 +196,7 @@ class Connection(asyncio.Protocol):
             self._stuck_timer,
             self._expiry_timer,
             self._close_timer,
+            self._message_timer,
         ):
             if timer is not None:
                 timer.cancel()
@@ -189,6 +207,8 @@ class Connection(asyncio.Protocol):
             self._around.places.unfollow(self, board)
         self._following.clear()
         self._around.hub.remove(self)
+        if self.left is not None:
+            self.left()
 
     def _take_events(self) -> None:
         for event in self._protocol.events_received():
@@ -200,20 +220,38 @@ class Connection(asyncio.Protocol):
                     self.close(CloseCode.BINARY_FRAME, "text frames only")
                 case Opcode.PONG:
                     self._awaiting_pong = False
+                    self._take_control()
+                case Opcode.PING:
+                    self._take_control()
                 case _:
                     pass
 
+    def _take_control(self) -> None:
+        """A ping, which the protocol has answered by itself, or a pong: free up to the rate of messages."""
+        now = self._loop.time()
+        if self._around.rate_limited and self._bucket.take(now) and self._refusals.take(now):
+            self._around.limit_hit("socket_messages")
+            self.close(CloseCode.FLOODING, "too many control frames")
+
     def _take_frame(self, frame: Frame) -> None:
         text = bytes(frame.data)
+        pieces = 0
         if not frame.fin or self._fragments:
             self._fragments.append(text)
+            pieces = len(self._fragments)
+            if pieces > self._around.bounds.message_fragments and not self._closing:
+                # The protocol counts bytes, of which an empty fragment has none.
+                self._around.limit_hit("message_fragments")
+                self._fragments.clear()
+                self.close(CloseCode.TOO_BIG, "too many fragments")
             if not frame.fin:
                 return
             text = b"".join(self._fragments)
             self._fragments.clear()
-        self._take_text(text)
+        self._stop_message_timer()
+        self._take_text(text, pieces)
 
-    def _take_text(self, text: bytes) -> None:
+    def _take_text(self, text: bytes, pieces: int = 0) -> None:
         if self._closing or self._draining:
             # What comes after the server has said that it stops is not begun: the client sends it again elsewhere.
             return
@@ -226,8 +264,8 @@ class Connection(asyncio.Protocol):
                 self.close(CloseCode.NOT_UTF8, "not UTF-8")
                 return
             request = error
-        self._inbox.append((request, len(text)))
-        self._inbox_bytes += len(text)
+        self._inbox.append((request, len(text) + pieces * BYTES_OF_ONE_FRAGMENT))
+        self._inbox_bytes += len(text) + pieces * BYTES_OF_ONE_FRAGMENT
         if self._current is None:
             self._go_on()
         if not self._paused and self._inbox_is_full():
@@ -256,7 +294,11 @@ class Connection(asyncio.Protocol):
         # Before anything else, or what is not understood would be a way around the limits.
         cost = 1 + size // BYTES_OF_ONE_MESSAGE
         wait = self._bucket.take(self._loop.time(), cost) if self._around.rate_limited else 0.0
+        limit = "socket_messages"
+        if self._player_bucket is not None and not wait:
+            wait, limit = self._player_bucket.take(self._loop.time(), cost), "player_messages"
         if wait:
+            self._around.limit_hit(limit)
             re = request.re if isinstance(request, UndecodableError) else request.id
             self._send(encode_error(re, RequestError(ErrorCode.RATE_LIMITED, retry_after_ms=milliseconds(wait))))
             if self._refusals.take(self._loop.time()):
@@ -309,10 +351,15 @@ class Connection(asyncio.Protocol):
         before, self.login = self.login, login
         self._around.hub.changed_login(self, before)
         self._watch_size()
+        self._watch_player()
         for board in self._following:
             self._watch_place(board)
         self._watch_expiry()
         self._watch_purpose()
+
+    def may_follow(self, board: Board) -> bool:
+        """Whether the socket may follow this board, too."""
+        return board in self._following or len(self._following) < self._around.bounds.subscriptions
 
     def follow(self, board: Board, limit: int) -> None:
         """The socket follows the board."""
@@ -450,6 +497,33 @@ class Connection(asyncio.Protocol):
         most = limits.max_message_bytes if self.login is None else limits.max_player_message_bytes
         self._protocol.max_message_size = most
 
+    def _watch_player(self) -> None:
+        self._player_bucket = None
+        if self.login is not None and self._around.rate_limited:
+            self._player_bucket = self._around.buckets.of(self.login.player.number, self._loop.time())
+
+    def _watch_message(self) -> None:
+        """A message that has begun has to end: until then it takes up memory, however slowly it comes."""
+        self._amid = bool(self._fragments or self._protocol.reader.buffer or _has_begun(self._protocol))
+        if not self._amid or self._closing:
+            self._stop_message_timer()
+        elif self._message_timer is None:
+            self._message_timer = self._loop.call_later(self._around.bounds.message_seconds, self._too_slow)
+
+    def _stop_message_timer(self) -> None:
+        if self._message_timer is not None:
+            self._message_timer.cancel()
+            self._message_timer = None
+
+    def _too_slow(self) -> None:
+        if self._paused:
+            # It is we who do not read on.
+            self._message_timer = None
+            self._watch_message()
+            return
+        self._around.limit_hit("message_seconds")
+        self.close(CloseCode.IDLE, "a message was not completed in time")
+
     def _watch_place(self, board: Board) -> None:
         if self.login is None:
             self._around.places.unfollow(self, board)
@@ -473,3 +547,12 @@ class Connection(asyncio.Protocol):
         self._expiry_timer = self._loop.call_later(
             max(0.0, left), self.close, CloseCode.UNAUTHENTICATED, "token expired"
         )
+
+
+def _has_begun(protocol: ServerProtocol) -> bool:
+    """Whether the library has taken the first bytes of a frame out of its buffer and waits for more: it reads in
+    generators, of which the innermost waits for the beginning of a frame, or for something else."""
+    inner: Any = protocol.parser
+    while (deeper := getattr(inner, "gi_yieldfrom", None)) is not None:
+        inner = deeper
+    return inner.__name__ != "at_eof"

@@ -15,7 +15,7 @@ import asyncpg
 import pytest
 
 from protocol.errors import ERRORS, ErrorCode
-from server import http, node
+from server import http, limits
 from server.actions import Actions
 from tests.server.clients import client_of
 from tests.server.edge import Edge, edge_on, raw_to
@@ -479,7 +479,7 @@ async def test_body_of_another_type_is_refused(player: Caller) -> None:
 
 
 async def test_body_that_is_too_large_is_refused(player: Caller) -> None:
-    body = b'{"score":1}' + b" " * node.MAX_MESSAGE_BYTES
+    body = b'{"score":1}' + b" " * limits.MESSAGE_BYTES
     await player.refused(413, "too_large", "POST", "/api/sessions/last/complete", body)
 
 
@@ -700,7 +700,7 @@ async def test_drawings_are_compared_over_http(player: Caller) -> None:
     assert 0 < said["distance"] <= 100
     bad = {**same, "drawnImage": "AAAA"}
     await player.refused(400, "image_unreadable", "POST", "/api/images/compare", bad)
-    huge = {**same, "drawnImage": "A" * node.MAX_PLAYER_MESSAGE_BYTES}
+    huge = {**same, "drawnImage": "A" * limits.PLAYER_MESSAGE_BYTES}
     await player.refused(413, "too_large", "POST", "/api/images/compare", huge)
     player.token = None
     await player.refused(401, "unauthenticated", "POST", "/api/images/compare", same)

@@ -64,7 +64,7 @@ GOOD = [
     ("BRAINGAME_DATABASE_POOLER", "transaction", "database_pooler", "transaction"),
     ("REDIS_URL", "redis://h:6379/1", "redis_url", "redis://h:6379/1"),
     ("BRAINGAME_JWT_SECRET", SECRET, "jwt_secret", SECRET),
-    ("BRAINGAME_JWT_SECRET", "ä" * 16, "jwt_secret", "ä" * 16),  # bytes count, not characters
+    ("BRAINGAME_JWT_SECRET", "äöüßéñçå" * 2, "jwt_secret", "äöüßéñçå" * 2),  # bytes count, not characters
     ("BRAINGAME_TOKEN_SECONDS", "2", "token_seconds", 2),
     ("BRAINGAME_BCRYPT_COST", "4", "bcrypt_cost", 4),
     ("BRAINGAME_STAGES", "5", "stages", 5),
