@@ -98,13 +98,13 @@ class Settings(BaseSettings):
     """Limits on rates and numbers; off for load tests."""
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()
     """Addresses or networks of proxies, separated by commas, whose X-Forwarded-For or Forwarded is believed."""
-    messages_per_second: Annotated[float, Field(gt=0)] = MESSAGES_PER_SECOND
+    messages_per_second: Annotated[float, Field(gt=0, allow_inf_nan=False)] = MESSAGES_PER_SECOND
     """Messages a second of one socket, in the long run."""
-    messages_at_once: Annotated[float, Field(ge=1)] = MESSAGES_AT_ONCE
+    messages_at_once: Annotated[float, Field(ge=1, allow_inf_nan=False)] = MESSAGES_AT_ONCE
     """The same at once; a message counts once for each 16 KiB begun."""
-    player_messages_per_second: Annotated[float, Field(gt=0)] = PLAYER_MESSAGES_PER_SECOND
+    player_messages_per_second: Annotated[float, Field(gt=0, allow_inf_nan=False)] = PLAYER_MESSAGES_PER_SECOND
     """Messages and HTTP requests a second of one player to one process, in the long run."""
-    player_messages_at_once: Annotated[float, Field(ge=1)] = PLAYER_MESSAGES_AT_ONCE
+    player_messages_at_once: Annotated[float, Field(ge=1, allow_inf_nan=False)] = PLAYER_MESSAGES_AT_ONCE
     """The same at once."""
     message_bytes: Annotated[int, Field(ge=4096, le=2**24)] = MESSAGE_BYTES
     """Bytes of a message or an HTTP body."""
@@ -112,7 +112,7 @@ class Settings(BaseSettings):
     """The same for players, who send pictures."""
     message_fragments: Annotated[int, Field(ge=1)] = MESSAGE_FRAGMENTS
     """Frames that one message may come in."""
-    message_seconds: Annotated[float, Field(gt=0)] = MESSAGE_SECONDS
+    message_seconds: Annotated[float, Field(gt=0, le=3600)] = MESSAGE_SECONDS
     """Seconds from the first byte of a message, or of an HTTP body, to its last."""
     subscriptions_per_socket: Annotated[int, Field(ge=1)] = SUBSCRIPTIONS_PER_SOCKET
     """Boards that a socket follows at once; there are 33."""

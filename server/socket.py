@@ -555,4 +555,4 @@ def _has_begun(protocol: ServerProtocol) -> bool:
     inner: Any = protocol.parser
     while (deeper := getattr(inner, "gi_yieldfrom", None)) is not None:
         inner = deeper
-    return inner.__name__ != "at_eof"
+    return str(inner.__name__) != "at_eof"
