@@ -157,8 +157,7 @@ class Door(asyncio.Protocol):
             transport.close()
             return
         _, visitor = self._leave()
-        connection = Connection(self._doorman.around, protocol, transport, visitor.address)
-        connection.left = visitor.leaves
+        connection = Connection(self._doorman.around, protocol, transport, visitor)
         transport.set_protocol(connection)
         connection.open(login, session)
         transport.resume_reading()

@@ -34,6 +34,7 @@ from protocol.server_messages import (
     WelcomeData,
 )
 from server.actions import Actions, user_data
+from server.admission import Visitor
 from server.auth import Login
 from server.clock import Clock
 from server.frames import short_text, text_frame
@@ -101,14 +102,12 @@ class Connection(asyncio.Protocol):
         around: Surroundings,
         protocol: ServerProtocol,
         transport: asyncio.Transport,
-        address: str | None = None,
+        visitor: Visitor | None = None,
     ) -> None:
-        """`address` is by what limits count it, None for a client of this machine."""
         self.id = str(uuid4())
         self.login: Login | None = None
-        self.address = address
-        #: Called when the connection has gone.
-        self.left: Callable[[], None] | None = None
+        #: By whom it is counted among all connections.
+        self._visitor = visitor
         self._around = around
         self._protocol = protocol
         self._transport = transport
@@ -118,8 +117,6 @@ class Connection(asyncio.Protocol):
         self._inbox: deque[tuple[ClientMessage | UndecodableError, int]] = deque()
         self._inbox_bytes = 0
         self._fragments: list[bytes] = []
-        #: The client is in the middle of a message.
-        self._amid = False
         #: The request that is being answered, and the task that does so, where it takes its time.
         self._current: ClientMessage | None = None
         self._task: asyncio.Task[None] | None = None
@@ -138,6 +135,7 @@ class Connection(asyncio.Protocol):
         self._stuck_timer: asyncio.TimerHandle | None = None
         self._expiry_timer: asyncio.TimerHandle | None = None
         self._close_timer: asyncio.TimerHandle | None = None
+        #: There while the client is in the middle of a message.
         self._message_timer: asyncio.TimerHandle | None = None
         self._ping_timer = self._loop.call_later(PING_SECONDS, self._beat)
 
@@ -173,7 +171,7 @@ class Connection(asyncio.Protocol):
         """Bytes from the network."""
         # Nearly always one message in one piece, while the library is in the middle of nothing.
         text = short_text(data)
-        if text is not None and not (self._amid or self._closing):
+        if text is not None and not (self._message_timer or self._closing):
             self._take_text(text)
             return
         self._protocol.receive_data(data)
@@ -207,8 +205,8 @@ class Connection(asyncio.Protocol):
             self._around.places.unfollow(self, board)
         self._following.clear()
         self._around.hub.remove(self)
-        if self.left is not None:
-            self.left()
+        if self._visitor is not None:
+            self._visitor.leaves()
 
     def _take_events(self) -> None:
         for event in self._protocol.events_received():
@@ -345,6 +343,11 @@ class Connection(asyncio.Protocol):
         return len(self._inbox) >= _INBOX_FULL or self._inbox_bytes >= _INBOX_FULL_BYTES
 
     # What handlers and boards do with a connection
+
+    @property
+    def address(self) -> str | None:
+        """By what limits count it; None for a client of this machine."""
+        return None if self._visitor is None else self._visitor.address
 
     def become(self, login: Login | None) -> None:
         """The socket belongs to this login from now on; None makes it a spectator's."""
@@ -504,8 +507,8 @@ class Connection(asyncio.Protocol):
 
     def _watch_message(self) -> None:
         """A message that has begun has to end: until then it takes up memory, however slowly it comes."""
-        self._amid = bool(self._fragments or self._protocol.reader.buffer or _has_begun(self._protocol))
-        if not self._amid or self._closing:
+        amid = self._fragments or self._protocol.reader.buffer or _has_begun(self._protocol)
+        if not amid or self._closing:
             self._stop_message_timer()
         elif self._message_timer is None:
             self._message_timer = self._loop.call_later(self._around.bounds.message_seconds, self._too_slow)

@@ -15,7 +15,7 @@ from typing import Final
 HERE: Final = Path(__file__).parent
 TARGETS: Final = ("codec", "connection")
 #: Bytes of an input: the longest message of a spectator, and a little more.
-_LONGEST: Final = {"codec": 70_000, "connection": 20_000}
+_LONGEST: Final = {"codec": 70_000, "connection": 6_000}
 #: Seconds for one input, after which it counts as found.
 _SLOWEST: Final = 5
 

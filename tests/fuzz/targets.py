@@ -29,8 +29,8 @@ from server.origins import OriginPolicy
 from server.socket import Connection, Surroundings
 
 _CLIENT: Final[TypeAdapter[ClientMessage]] = TypeAdapter(ClientMessage)
-#: What may be in a close frame: ours, and those that the websockets library answers a broken frame or a close with.
-_CLOSE_CODES: Final = frozenset(CloseCode) | {1002, 1005}
+#: What may be in a close frame: ours, and what the websockets library answers a broken frame with.
+_CLOSE_CODES: Final = frozenset(CloseCode) | {1002}
 _HANDSHAKE: Final = (
     b"GET /ws HTTP/1.1\r\nHost: game.example\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
@@ -109,6 +109,7 @@ def _check(transport: _Transport) -> None:
     if not head.startswith(b"HTTP/1.1 101"):
         assert transport.is_closing(), "who was refused is not kept"
         return
+    closed = False
     while rest:
         opcode, length = rest[0] & 0x0F, rest[1]
         start = 2
@@ -117,10 +118,15 @@ def _check(transport: _Transport) -> None:
         payload, rest = rest[start : start + length], rest[start + length :]
         assert len(payload) == length
         if opcode == 0x1:
+            # Pongs may come behind a close (RFC 6455, 5.5.1), messages may not.
+            assert not closed
             decode_server_message(payload)
         elif opcode == 0x8:
-            assert int.from_bytes(payload[:2], "big") in _CLOSE_CODES or not payload, payload
-            assert not rest, "nothing comes behind a close"
+            code = int.from_bytes(payload[:2], "big")
+            # A close of the client's is answered with its own code (RFC 6455, 5.5.1), which may be any of these.
+            assert not payload or code in _CLOSE_CODES or 1000 <= code <= 1014 or 3000 <= code <= 4999, payload
+            assert not closed, "there is one close"
+            closed = True
         else:
             assert opcode == 0xA, opcode
 
