@@ -161,7 +161,9 @@ def lock() -> int:
             else part
             for part in parse(path.read_text(encoding="utf-8"))
         ]
-        path.write_text(written(parts), encoding="utf-8")
+        if (text := written(parts)) != path.read_text(encoding="utf-8"):
+            # Otherwise it would look newer than what was installed by it.
+            path.write_text(text, encoding="utf-8")
     print(f"{len(pins)} pins, {sum(map(len, hashes.values()))} files")
     return 0
 
