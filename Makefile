@@ -61,9 +61,9 @@ types: .venv/ready-dev ## mypy, strict
 lock: .venv/ready ## write the hashes of every pin in the requirements files, as the package index has them
 	@.venv/bin/python -m tools.pins lock
 
-# Needs PyPI or OSV.dev: make audit-dependencies ARGS="--vulnerability-service osv"
+# Needs PyPI or OSV.dev, and fails for a package that could not be looked up: make audit-dependencies ARGS="--vulnerability-service osv"
 audit-dependencies: .venv-audit/ready ## ask which pinned packages have known vulnerabilities
-	@.venv-audit/bin/python -m pip_audit --disable-pip --require-hashes --progress-spinner off \
+	@.venv-audit/bin/python -m pip_audit --strict --disable-pip --require-hashes --progress-spinner off \
 	    -r requirements-dev.txt -r bench/requirements.txt -r tests/fuzz/requirements.txt -r tools/requirements.txt $(ARGS)
 
 clean: ## remove what was installed and cached; var/, the data, stays
