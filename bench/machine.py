@@ -142,6 +142,7 @@ async def brain_game(cores: Cores, urls: StoreUrls, **settings: str) -> AsyncIte
         "BRAINGAME_PORT": "0",
         "BRAINGAME_BCRYPT_COST": "4",
         "BRAINGAME_LIMITS": "off",
+        "BRAINGAME_JWT_SECRET": "a secret of the benchmark, long enough",
         "BRAINGAME_MIGRATE": "on",
         "DATABASE_URL": urls.database,
         "REDIS_URL": urls.redis,

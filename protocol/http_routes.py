@@ -89,6 +89,8 @@ class Route:
             found.add(ErrorCode.FORBIDDEN)
         if self.who != "anyone":
             found |= {ErrorCode.UNAUTHENTICATED, ErrorCode.TOKEN_EXPIRED, ErrorCode.TOKEN_REVOKED}
+            # What a player may ask for in a second is limited over all routes.
+            found.add(ErrorCode.RATE_LIMITED)
         return found
 
 

@@ -51,6 +51,7 @@ from server.board_reader import BoardReader, Place
 from server.clock import Clock
 from server.drawing import Drawings
 from server.hub import Hub, Member
+from server.limits import TOO_MANY_RETRY_MS
 from server.live_board import LiveBoards, Subscriber
 from server.log import Log
 from server.metrics import Metrics
@@ -80,6 +81,13 @@ _ONLY_POSTGRESQL: Final = frozenset(
 class Caller(Member, Subscriber, Protocol):
     """Who sends a message: a socket."""
 
+    @property
+    def address(self) -> str | None:
+        """By what limits count it (server/addresses.py); None for a client of this machine."""
+
+    def may_follow(self, board: Board) -> bool:
+        """Whether the socket may follow this board, too."""
+
     def become(self, login: Login | None) -> None:
         """The socket belongs to this login from now on; None makes it a spectator's."""
 
@@ -92,9 +100,10 @@ class Caller(Member, Subscriber, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Who sends an HTTP request."""
+    """Who sends an HTTP request, and by what address limits count it."""
 
     login: Login | None
+    address: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +114,7 @@ class Rules:
     max_stage_score: int
     #: Points come from the server's own stages alone.
     judged_only: bool = False
+    sockets_per_account: int | None = None
 
 
 def user_data(player: Player) -> UserData:
@@ -253,21 +263,21 @@ class Actions:
 
     # Accounts
 
-    async def register_only(self, data: RegisterData) -> UserData:
+    async def register_only(self, data: RegisterData, address: str | None = None) -> UserData:
         """Make an account without logging in, as POST /register does. Errors as from `perform`."""
 
         async def register(_caller: Visitor, data: RegisterData) -> UserData:
-            return user_data(await self._authentication.register(data))
+            return user_data(await self._authentication.register(data, address))
 
         kind = "auth.register"
-        visitor = Visitor(None)
+        visitor = Visitor(None, address)
         return await self._watched(kind, visitor, self._perform(kind, visitor, data, register))
 
     async def _register(self, caller: Caller, data: RegisterData) -> AuthenticatedData:
-        return await self._authenticated(caller, await self._authentication.register_and_log_in(data))
+        return await self._authenticated(caller, await self._authentication.register_and_log_in(data, caller.address))
 
     async def _log_in(self, caller: Caller | Visitor, data: LoginData) -> AuthenticatedData:
-        return await self._authenticated(caller, await self._authentication.log_in(data))
+        return await self._authenticated(caller, await self._authentication.log_in(data, caller.address))
 
     async def _refresh(self, caller: Caller | Visitor, data: RefreshData) -> AuthenticatedData:
         try:
@@ -275,14 +285,22 @@ class Actions:
         except RefreshTokenReused as reused:
             self._hub.end_login(reused.sid, "refresh token used twice")
             raise RequestError(ErrorCode.TOKEN_REVOKED) from None
-        return await self._authenticated(caller, granted)
+        # Whoever has one socket too many is not refused here, or its new refresh token would be lost.
+        return await self._authenticated(caller, granted, crowded_ok=True)
 
     async def _resume(self, caller: Caller, data: ResumeData) -> AuthenticatedData:
         login = await self._authentication.resume(data.token)
         return await self._authenticated(caller, Granted(login, data.token, None))
 
-    async def _authenticated(self, caller: Caller | Visitor, granted: Granted) -> AuthenticatedData:
+    async def _authenticated(
+        self, caller: Caller | Visitor, granted: Granted, *, crowded_ok: bool = False
+    ) -> AuthenticatedData:
         login = granted.login
+        if not isinstance(caller, Visitor):
+            if crowded_ok:
+                self._make_room(caller, login)
+            elif not _is_already(caller, login):
+                self.check_room(login)
         state = await self._sessions.last(login.player.number)
         if not isinstance(caller, Visitor):
             caller.become(login)
@@ -293,6 +311,22 @@ class Actions:
             user=user_data(login.player),
             session=None if state.session is None else SessionData.of(state),
         )
+
+    def check_room(self, login: Login) -> None:
+        """Whether the player may have one more socket here. Raises RequestError."""
+        if self._is_crowded(login):
+            raise RequestError(ErrorCode.RATE_LIMITED, "Too many sockets.", retry_after_ms=TOO_MANY_RETRY_MS)
+
+    def _make_room(self, caller: Caller, login: Login) -> None:
+        if not _is_already(caller, login) and self._is_crowded(login):
+            self._hub.of_player(login.player.number)[0].close(CloseCode.FLOODING, "too many sockets of this account")
+
+    def _is_crowded(self, login: Login) -> bool:
+        most = self._rules.sockets_per_account
+        crowded = most is not None and self._hub.sockets_of(login.player.number) >= most
+        if crowded:
+            self.metrics.limit_hit("account_sockets")
+        return crowded
 
     async def _log_out(self, caller: Caller | Visitor, _data: NoData) -> OkData:
         login = _login_of(caller)
@@ -306,7 +340,7 @@ class Actions:
         return user_data(_login_of(caller).player)
 
     async def _change_password(self, caller: Caller | Visitor, data: PasswordData) -> OkData:
-        for sid in await self._authentication.change_password(_login_of(caller), data):
+        for sid in await self._authentication.change_password(_login_of(caller), data, caller.address):
             self._hub.end_login(sid, "the password was changed")
         return OkData()
 
@@ -418,6 +452,9 @@ class Actions:
 
     async def _subscribe(self, caller: Caller, data: SubscribeData) -> LeaderboardData:
         board = board_named(data.board)
+        if not caller.may_follow(board):
+            self.metrics.limit_hit("subscriptions")
+            raise invalid("board", "this socket follows as many boards as it may")
         state = await self._live.subscribe(caller, board, data.limit, data.since)
         caller.follow(board, data.limit)
         return state
@@ -493,6 +530,10 @@ def _outcome_of(outcome: Outcome | Exception | None) -> str:
         case Exception():
             return ErrorCode.INTERNAL
     return "ok"
+
+
+def _is_already(caller: Caller, login: Login) -> bool:
+    return caller.login is not None and caller.login.player.number == login.player.number
 
 
 def _login_of(caller: Caller | Visitor) -> Login:

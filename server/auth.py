@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID, uuid4
 
 from protocol.client_messages import LoginData, PasswordData, RegisterData
 from protocol.errors import ErrorCode, RequestError
+from server.attempts import Attempts, Try
 from server.clock import Clock
 from server.passwords import Passwords
 from server.tokens import REFRESH_TOKEN_LIFE, Tokens, hash_refresh_token, new_refresh_token
@@ -44,23 +46,37 @@ class Granted:
 class Authentication:
     """The rules of accounts and logins. Refusals are RequestError; StoreUnavailable when PostgreSQL is away."""
 
-    def __init__(self, accounts: Accounts, logins: Logins, passwords: Passwords, tokens: Tokens, clock: Clock) -> None:
+    def __init__(
+        self,
+        accounts: Accounts,
+        logins: Logins,
+        passwords: Passwords,
+        tokens: Tokens,
+        clock: Clock,
+        attempts: Attempts | None = None,
+    ) -> None:
+        """Without `attempts` anybody may try as often as they like."""
         self._accounts = accounts
         self._logins = logins
         self._passwords = passwords
         self._tokens = tokens
         self._clock = clock
+        self._attempts = attempts
 
-    async def register(self, data: RegisterData) -> Player:
+    # `address` is by what a client is counted (server/addresses.py); None for one of this machine.
+
+    async def register(self, data: RegisterData, address: str | None = None) -> Player:
         """Make an account, without a login."""
-        player, _ = await self._register(data)
+        player, _ = await self._register(data, address)
         return player
 
-    async def register_and_log_in(self, data: RegisterData) -> Granted:
+    async def register_and_log_in(self, data: RegisterData, address: str | None = None) -> Granted:
         """Make an account and open its first login."""
-        return await self._open(*await self._register(data))
+        return await self._open(*await self._register(data, address))
 
-    async def _register(self, data: RegisterData) -> tuple[Player, str]:
+    async def _register(self, data: RegisterData, address: str | None) -> tuple[Player, str]:
+        if self._attempts is not None:
+            await self._attempts.registration(address)
         try:
             await self._accounts.check_free(data.email, data.username)
             password_hash = await self._passwords.hash(data.password)
@@ -71,14 +87,19 @@ class Authentication:
             raise RequestError(ErrorCode.USERNAME_TAKEN) from None
         return player, password_hash
 
-    async def log_in(self, data: LoginData) -> Granted:
-        """Check the credentials and open a login. An unknown email takes as long as a wrong password."""
-        # PostgreSQL takes no NUL in a text, and no email has one.
-        found = None if "\0" in data.email else await self._accounts.find_by_email(data.email)
-        matches = await self._passwords.check(data.password, found[1] if found else None)
-        if found is None or not matches:
+    async def log_in(self, data: LoginData, address: str | None = None) -> Granted:
+        """Check the credentials and open a login. An unknown email takes as long as a wrong password, and is slowed
+        down like one."""
+        async with self._attempt(data.email, address) as attempt:
+            # PostgreSQL takes no NUL in a text, and no email has one.
+            found = None if "\0" in data.email else await self._accounts.find_by_email(data.email)
+            attempt.right = await self._passwords.check(data.password, found[1] if found else None)
+        if found is None or not attempt.right:
             raise RequestError(ErrorCode.INVALID_CREDENTIALS)
         return await self._open(*found)
+
+    def _attempt(self, email: str, address: str | None) -> AbstractAsyncContextManager[Try]:
+        return nullcontext(Try()) if self._attempts is None else self._attempts.password(email, address)
 
     async def _open(self, player: Player, password_hash: str) -> Granted:
         sid = uuid4()
@@ -135,12 +156,15 @@ class Authentication:
             raise RequestError(ErrorCode.NOT_FOUND, "You have no login of this id.") from None
         return sid
 
-    async def change_password(self, login: Login, data: PasswordData) -> list[UUID]:
+    async def change_password(self, login: Login, data: PasswordData, address: str | None = None) -> list[UUID]:
         """Set another password; gives the `sid` of every other login of the player, which have ended by it."""
         number = login.player.number
         try:
             old_hash = await self._accounts.password_hash(number)
-            if not await self._passwords.check(data.password, old_hash):
+            # Whoever has found an open login must not guess the password by it either.
+            async with self._attempt(login.player.email, address) as attempt:
+                attempt.right = await self._passwords.check(data.password, old_hash)
+            if not attempt.right:
                 raise RequestError(ErrorCode.INVALID_CREDENTIALS, "The password is wrong.")
             new_hash = await self._passwords.hash(data.new_password)
             return await self._accounts.change_password(number, old_hash, new_hash, login.sid, self._clock())

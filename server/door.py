@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Final, cast
 
-from websockets.datastructures import MultipleValuesError
+from websockets.datastructures import Headers, MultipleValuesError
 from websockets.exceptions import NegotiationError
 from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
@@ -17,7 +17,10 @@ from protocol.errors import ErrorCode, RequestError
 from protocol.http_messages import encode_http_error
 from protocol.server_messages import SessionData
 from server.actions import as_request_error
+from server.admission import Admission, Visitor
 from server.auth import Authentication, Login
+from server.http_connection import HttpConnection
+from server.limits import TOO_MANY_RETRY_MS
 from server.origins import OriginPolicy
 from server.sessions import Sessions
 from server.socket import Connection, Surroundings
@@ -44,8 +47,10 @@ class Doorman:
         authentication: Authentication,
         sessions: Sessions,
         origins: OriginPolicy,
+        admission: Admission | None = None,
     ) -> None:
         self.http = http
+        self.admission = admission or Admission()
         self.around = around
         self.authentication = authentication
         self.sessions = sessions
@@ -62,14 +67,21 @@ class Door(asyncio.Protocol):
     def __init__(self, doorman: Doorman) -> None:
         self._doorman = doorman
         self._transport: asyncio.Transport | None = None
+        self._visitor: Visitor | None = None
         self._head = bytearray()
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
+        #: It was refused, and what it sends now is for nobody.
+        self._answered = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client has connected."""
         # A cast, since uvloop's transports are none of asyncio's classes.
         self._transport = cast("asyncio.Transport", transport)
+        self._visitor = self._doorman.admission.visitor(transport.get_extra_info("peername"))
+        if self._visitor is None:
+            self._transport.abort()
+            return
         self._timer = asyncio.get_running_loop().call_later(HEAD_SECONDS, self._transport.abort)
 
     def connection_lost(self, _error: Exception | None) -> None:
@@ -77,9 +89,13 @@ class Door(asyncio.Protocol):
         self._stop_timer()
         if self._task is not None:
             self._task.cancel()
+        if self._visitor is not None:
+            self._visitor.leaves()
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the head, or what an impatient client sends behind it."""
+        if self._visitor is None or self._answered:
+            return
         self._head += data
         if self._task is not None:
             return
@@ -103,8 +119,12 @@ class Door(asyncio.Protocol):
         self._task = asyncio.get_running_loop().create_task(self._to_socket())
 
     def _to_http(self) -> None:
-        transport = self._leave()
-        protocol = cast("asyncio.Protocol", self._doorman.http())
+        if self._visitor is not None and self._visitor.crowded:
+            refused = too_many_sockets()
+            self._refuse(Response(refused.status, refused.status.phrase, Headers()), refused)
+            return
+        transport, visitor = self._leave()
+        protocol = HttpConnection(cast("asyncio.Protocol", self._doorman.http()), visitor.leaves)
         transport.set_protocol(protocol)
         protocol.connection_made(transport)
         protocol.data_received(bytes(self._head))
@@ -135,8 +155,8 @@ class Door(asyncio.Protocol):
         if response.status_code != 101:
             transport.close()
             return
-        self._leave()
-        connection = Connection(self._doorman.around, protocol, transport)
+        _, visitor = self._leave()
+        connection = Connection(self._doorman.around, protocol, transport, visitor)
         transport.set_protocol(connection)
         connection.open(login, session)
         transport.resume_reading()
@@ -148,37 +168,57 @@ class Door(asyncio.Protocol):
             origin, host, authorization = (request.headers.get(name) for name in ("Origin", "Host", "Authorization"))
         except MultipleValuesError:
             raise RequestError(ErrorCode.MALFORMED, "A header is there twice.") from None
+        assert self._visitor is not None  # noqa: S101
+        self._visitor.requests(request.headers.get_all("X-Forwarded-For"), request.headers.get_all("Forwarded"))
+        if self._visitor.crowded:
+            raise too_many_sockets()
         if not self._doorman.origins.allows(origin, host):
             raise RequestError(ErrorCode.ORIGIN_NOT_ALLOWED)
         if authorization is None:
             return None, None
         with one_request():
             login = await self._doorman.authentication.identify(authorization)
+            self._doorman.around.actions.check_room(login)
             state = await self._doorman.sessions.last(login.player.number)
         return login, None if state.session is None else SessionData.of(state)
 
     def _refuse(self, response: Response, error: RequestError) -> None:
         assert self._transport is not None  # noqa: S101
         response.body = encode_http_error(error)
-        del response.headers["Content-Length"]
-        del response.headers["Content-Type"]
+        for name in ("Content-Length", "Content-Type", "Connection"):
+            if name in response.headers:
+                del response.headers[name]
+        response.headers["Connection"] = "close"
         response.headers["Content-Length"] = str(len(response.body))
         response.headers["Content-Type"] = "application/json"
+        response.headers["Cache-Control"] = "no-store"
+        response.headers["X-Content-Type-Options"] = "nosniff"
         if error.status == 401:
             response.headers["WWW-Authenticate"] = "Bearer"
+        if error.retry_after_ms is not None:
+            response.headers["Retry-After"] = str(-(-error.retry_after_ms // 1000))
+        self._answered = True
+        self._head.clear()
         # Not by way of the protocol, which sends nothing any more after a head that it could not read.
         self._transport.write(response.serialize())
         self._transport.close()
 
-    def _leave(self) -> asyncio.Transport:
+    def _leave(self) -> tuple[asyncio.Transport, Visitor]:
         self._stop_timer()
         assert self._transport is not None  # noqa: S101
-        return self._transport
+        assert self._visitor is not None  # noqa: S101
+        self._visitor.comes_in()
+        return self._transport, self._visitor
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def too_many_sockets() -> RequestError:
+    """The refusal of one more connection."""
+    return RequestError(ErrorCode.RATE_LIMITED, "Too many connections at once.", retry_after_ms=TOO_MANY_RETRY_MS)
 
 
 class _Protocol(ServerProtocol):

@@ -34,15 +34,20 @@ from protocol.http_routes import ROUTES, Route
 from protocol.reference import reference
 from protocol.server_messages import AuthenticatedData, LeaderboardData
 from server.actions import Actions, Visitor, as_request_error, bounded
+from server.addresses import Addresses
 from server.admin import Admin
 from server.auth import Login
 from server.health import Health
+from server.http_connection import KEEP_ALIVE_SECONDS, HttpConnection
+from server.limits import PlayerBuckets, milliseconds
 from server.log import Log
 from server.metrics import CONTENT_TYPE, Metrics
 from server.origins import OriginPolicy
 from server.pages import PARTS, page_routes
 from server.watch import Watch, arrived_with
 
+#: The connection of a request that is marked so is closed behind the answer.
+_LAST: Final = web.RequestKey("braingame.last", bool)
 T = TypeVar("T", bound=Wire)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -64,7 +69,12 @@ _SECURITY_HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
+    # For pages that embed things without asking; fetch and modules from other origins go by CORS.
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
+#: Over TLS of our own. Only for this host, since others of its domain may not have it.
+_HSTS: Final = {"Strict-Transport-Security": "max-age=31536000"}
 _CORS_HEADERS: Final = {
     "Access-Control-Allow-Methods": "GET, POST, DELETE",
     "Access-Control-Allow-Headers": "Authorization, Content-Type, Idempotency-Key",
@@ -89,8 +99,13 @@ class HttpEdge:
         *,
         max_body_bytes: int,
         max_picture_bytes: int,
+        body_seconds: float,
+        addresses: Addresses,
+        buckets: PlayerBuckets | None,
+        https: bool,
         watch: Watch | None = None,
     ) -> None:
+        """`buckets` None: players may ask as often as they like."""
         self._actions = actions
         self._admin = admin
         self._identify = identify
@@ -101,13 +116,21 @@ class HttpEdge:
         self._log = log
         self._max_body_bytes = max_body_bytes
         self._max_picture_bytes = max_picture_bytes
+        self._body_seconds = body_seconds
+        self._addresses = addresses
+        self._buckets = buckets
+        self._headers = _SECURITY_HEADERS | (_HSTS if https else {})
         self._watch = watch
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[Callable[[], asyncio.BaseProtocol]]:
         """Gives the maker of protocols for connections that speak HTTP; ends them when left."""
         runner = web.AppRunner(
-            self._make_app(), handle_signals=False, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS
+            self._make_app(),
+            handle_signals=False,
+            access_log=None,
+            shutdown_timeout=_SHUTDOWN_SECONDS,
+            keepalive_timeout=KEEP_ALIVE_SECONDS,
         )
         await runner.setup()
         try:
@@ -152,16 +175,17 @@ class HttpEdge:
     # Accounts
 
     async def _register(self, request: web.Request) -> web.Response:
-        return _json(await self._actions.register_only(await self._body(request, RegisterData)), 201)
+        data = await self._body(request, RegisterData)
+        return _json(await self._actions.register_only(data, self._address(request)), 201)
 
     async def _log_in(self, request: web.Request) -> web.Response:
-        return await self._tokens("auth.login", await self._body(request, LoginData))
+        return await self._tokens("auth.login", request, await self._body(request, LoginData))
 
     async def _refresh(self, request: web.Request) -> web.Response:
-        return await self._tokens("auth.refresh", await self._body(request, RefreshData))
+        return await self._tokens("auth.refresh", request, await self._body(request, RefreshData))
 
-    async def _tokens(self, kind: str, data: Wire) -> web.Response:
-        granted = await self._actions.perform(kind, Visitor(None), data)
+    async def _tokens(self, kind: str, request: web.Request, data: Wire) -> web.Response:
+        granted = await self._actions.perform(kind, Visitor(None, self._address(request)), data)
         assert isinstance(granted, AuthenticatedData)  # noqa: S101
         assert granted.refresh_token is not None  # noqa: S101
         tokens = TokensData(
@@ -311,7 +335,21 @@ class HttpEdge:
 
     async def _visitor(self, request: web.Request) -> Visitor:
         authorization = request.headers.get("Authorization")
-        return Visitor(None if authorization is None else await self._identify(authorization))
+        login = None if authorization is None else await self._identify(authorization)
+        if login is not None and self._buckets is not None:
+            now = asyncio.get_running_loop().time()
+            wait = self._buckets.of(login.player.number, now).take(now)
+            if wait:
+                self._metrics.limit_hit("player_messages")
+                raise RequestError(ErrorCode.RATE_LIMITED, retry_after_ms=milliseconds(wait))
+        return Visitor(login, self._address(request))
+
+    def _address(self, request: web.Request) -> str | None:
+        peername = None if request.transport is None else request.transport.get_extra_info("peername")
+        headers = request.headers
+        return self._addresses.of_request(
+            peername, headers.getall("X-Forwarded-For", []), headers.getall("Forwarded", [])
+        )
 
     async def _player(self, request: web.Request) -> Visitor:
         visitor = await self._visitor(request)
@@ -327,7 +365,13 @@ class HttpEdge:
         most = self._max_body_bytes if at_most is None else at_most
         if (request.content_length or 0) > most:
             raise RequestError(ErrorCode.TOO_LARGE)
-        body = await request.read()
+        try:
+            async with asyncio.timeout(self._body_seconds):
+                body = await request.read()
+        except TimeoutError:
+            self._metrics.limit_hit("message_seconds")
+            request[_LAST] = True
+            raise RequestError(ErrorCode.MALFORMED, "The body did not come in time.") from None
         if len(body) > most:
             raise RequestError(ErrorCode.TOO_LARGE)
         if body and request.content_type != _JSON:
@@ -341,6 +385,16 @@ class HttpEdge:
     @web.middleware
     async def _around(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Errors become JSON, every answer gets its headers, and is counted."""
+        connection = HttpConnection.of(request)
+        if connection is None:
+            return await self._answered(request, handler)
+        connection.begin()
+        try:
+            return await self._answered(request, handler)
+        finally:
+            connection.end()
+
+    async def _answered(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         begun = time.monotonic()
         try:
             response = self._preflight(request) or await self._handled(request, handler)
@@ -352,9 +406,13 @@ class HttpEdge:
             secrets = request.headers.getall("Authorization", [])
             about = {"method": request.method, "route": _route_of(request)}
             response = _error(as_request_error(error, self._log, secrets, **about))
-        response.headers.update(_SECURITY_HEADERS)
+        response.headers.update(self._headers)
         if request.path.startswith(PARTS):
             response.headers["Cache-Control"] = "no-cache"
+        # Tokens, emails, and boards that are old in a second: nothing for anybody's cache.
+        response.headers.setdefault("Cache-Control", "no-store")
+        if _LAST in request:
+            response.force_close()
         origin = request.headers.get("Origin")
         response.headers["Vary"] = "Origin"
         if origin is not None and self._origins.is_foreign(origin, request.headers.get("Host")):

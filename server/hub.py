@@ -87,6 +87,10 @@ class Hub:
         """The sockets of a player."""
         return tuple(self._by_number.get(number, ()))
 
+    def sockets_of(self, number: int) -> int:
+        """How many sockets a player has."""
+        return len(self._by_number.get(number, ()))
+
     def of_login(self, sid: UUID) -> tuple[Member, ...]:
         """The sockets that were opened with one login."""
         return tuple(self._by_sid.get(sid, ()))

@@ -16,7 +16,7 @@ from server import log as logging
 from server.log import Log
 from server.node import serve_node
 from server.redaction import Redaction
-from server.secret import kept_secret
+from server.secret import secret_for
 from server.service_manager import ServiceManager
 from server.settings import SettingError, Settings, parse_settings, unknown_variables
 from server.stores import CONNECTIONS_OF_A_NODE, CannotStart, prepare_database
@@ -80,6 +80,9 @@ async def serve(settings: Settings, log: Log, output: TextIO) -> int:
         print(f"Brain Game is ready on {address}", file=output, flush=True)
         manager.ready(address)
 
+    if settings.database_url is not None:
+        # Before anything is started that would only have to be ended.
+        secret_for(settings)
     async with AsyncExitStack() as stack:
         signs = asyncio.create_task(manager.give_signs())
         stack.callback(signs.cancel)
@@ -87,7 +90,7 @@ async def serve(settings: Settings, log: Log, output: TextIO) -> int:
         schema = await prepare_database(database_url, migrate=settings.migrates)
         if schema not in known_revisions():
             log.warning("the schema is of a newer version, which lets this one use it", schema=schema)
-        secret = settings.jwt_secret or kept_secret(settings.data_dir)
+        secret = secret_for(settings)
         settings = settings.model_copy(
             update={"database_url": database_url, "redis_url": redis_url, "jwt_secret": secret}
         )

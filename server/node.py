@@ -12,14 +12,18 @@ from typing import Any, Final
 
 from protocol.server_messages import LimitsData
 from server.actions import Actions, Rules
+from server.addresses import Addresses
 from server.admin import Admin
+from server.admission import Admission
+from server.attempts import AttemptLimits, Attempts
 from server.auth import Authentication
 from server.board_reader import BoardReader
 from server.canary import PROVEN_SECONDS, Canary
+from server.certificate import Certificate
 from server.changes import ChangedLadders
 from server.clock import utc_now
 from server.deepai import DeepAi
-from server.door import Doorman
+from server.door import HEAD_SECONDS, Doorman
 from server.drawing import Drawings, Workshop
 from server.figures import Figures
 from server.frames import text_frame
@@ -27,6 +31,7 @@ from server.gauges import Buffers
 from server.health import Health
 from server.http import HttpEdge
 from server.hub import Hub
+from server.limits import PlayerBuckets, SocketLimits
 from server.live_board import LiveBoards
 from server.log import Log
 from server.metrics import Metrics
@@ -39,7 +44,7 @@ from server.projection import Projection
 from server.revocations import Revocations
 from server.rolling_check import RollingCheck
 from server.sessions import Sessions
-from server.settings import Settings
+from server.settings import SettingError, Settings
 from server.socket import IDLE_SECONDS, PING_SECONDS, Connection, Surroundings
 from server.stores import CannotStart, Stores
 from server.tokens import Tokens
@@ -52,10 +57,6 @@ from storage.operators import Operators
 from storage.postgres import StoreUnavailable
 from storage.sessions import SessionStore
 
-#: Bytes of one message or HTTP body. The largest without a picture has some hundred.
-MAX_MESSAGE_BYTES: Final = 64 * 1024
-#: The same for players, who send two pictures in base64: a canvas of 2,000 x 2,000 pixels is well below 1 MB as PNG.
-MAX_PLAYER_MESSAGE_BYTES: Final = 4 * 1024 * 1024
 #: Seconds for requests under way to be answered and for clients to say goodbye.
 DRAIN_SECONDS: Final = 8.0
 _CANCEL_SECONDS: Final = 1.0
@@ -127,21 +128,41 @@ class Node:
         passwords = Passwords(settings.bcrypt_cost)
         stack.callback(passwords.close)
         metrics.gauges.queue("bcrypt", passwords.waiting)
-        tokens = Tokens(settings.jwt_secret, timedelta(seconds=settings.token_seconds), utc_now)
-        authentication = Authentication(accounts, logins, passwords, tokens, utc_now)
+        life = timedelta(seconds=settings.token_seconds)
+        tokens = Tokens(settings.jwt_secret, life, utc_now, settings.jwt_secret_previous)
+        attempts = _attempts(settings, stores, log, metrics)
+        authentication = Authentication(accounts, logins, passwords, tokens, utc_now, attempts)
 
         workshop = Workshop()
         stack.callback(workshop.close)
         metrics.gauges.queue("drawings", workshop.waiting)
         drawings = _drawings(settings, workshop, log, stack)
-        rules = Rules(settings.stages, settings.max_stage_score, judged_only=settings.scoring == "judged")
+        rules = Rules(
+            settings.stages,
+            settings.max_stage_score,
+            judged_only=settings.scoring == "judged",
+            sockets_per_account=settings.sockets_per_account if settings.limits else None,
+        )
         actions = Actions(
             rules, authentication, sessions, reader, live, drawings, workshop, hub, nodes, metrics, utc_now, log, watch
         )
+        buckets = PlayerBuckets(settings.player_messages_per_second, settings.player_messages_at_once)
         around = Surroundings(
-            actions, live, places, hub, utc_now, log, f"braingame/{VERSION}", _limits(settings), settings.limits
+            actions,
+            live,
+            places,
+            hub,
+            utc_now,
+            log,
+            f"braingame/{VERSION}",
+            _limits(settings),
+            settings.limits,
+            _socket_limits(settings),
+            buckets,
+            metrics.limit_hit,
         )
         origins = OriginPolicy(settings.origins)
+        addresses = Addresses(settings.trusted_proxies)
         self._canary = Canary(
             lambda hub: Doorman(_no_http, replace(around, hub=hub), authentication, sessions, origins),
             live,
@@ -158,13 +179,28 @@ class Node:
             metrics,
             origins,
             log,
-            max_body_bytes=MAX_MESSAGE_BYTES,
-            max_picture_bytes=MAX_PLAYER_MESSAGE_BYTES,
+            max_body_bytes=settings.message_bytes,
+            max_picture_bytes=settings.player_message_bytes,
+            body_seconds=settings.message_seconds,
+            addresses=addresses,
+            buckets=buckets if settings.limits else None,
+            https=settings.tls_certificate is not None,
             watch=watch,
         )
         self._doorman = partial(
-            Doorman, around=around, authentication=authentication, sessions=sessions, origins=origins
+            Doorman,
+            around=around,
+            authentication=authentication,
+            sessions=sessions,
+            origins=origins,
+            admission=Admission(
+                addresses,
+                sockets_per_address=settings.sockets_per_address if settings.limits else None,
+                doorway=settings.doorway_connections,
+                limit_hit=metrics.limit_hit,
+            ),
         )
+        self._certificate = _certificate(settings, log)
         self._work: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
             "commits": stores.commits.run,
             "projection": projection.run,
@@ -180,6 +216,8 @@ class Node:
             "metrics": metrics.run,
             "health": partial(health.watch, metrics.gauges.down),
         }
+        if self._certificate is not None:
+            self._work["certificate"] = self._certificate.run
 
     async def serve(self, stop: asyncio.Event, ready: Callable[[str], None], *, shared_port: bool) -> bool:
         """Serve until told to stop, then drain. `ready` is told the address; `shared_port`: other processes listen
@@ -195,7 +233,7 @@ class Node:
             stack.callback(listener.close)
 
             await self._prove_delivery()
-            ready(_address(listener))
+            ready(_address(listener, "http" if self._certificate is None else "https"))
             failed = await _until_told_to_stop(stop, tasks, self._log)
             listener.close()
             await self._drain()
@@ -204,9 +242,12 @@ class Node:
 
     async def _listen(self, doorman: Doorman, *, shared_port: bool) -> asyncio.Server:
         host, port = self._settings.host, self._settings.port
+        tls: dict[str, Any] = {}
+        if self._certificate is not None:
+            tls = {"ssl": self._certificate.context, "ssl_handshake_timeout": HEAD_SECONDS}
         try:
             return await asyncio.get_running_loop().create_server(
-                doorman, host, port, backlog=_BACKLOG, reuse_address=True, reuse_port=shared_port
+                doorman, host, port, backlog=_BACKLOG, reuse_address=True, reuse_port=shared_port, **tls
             )
         except OSError as error:
             raise CannotStart(cannot_listen(host, port, error)) from None
@@ -278,8 +319,8 @@ def _no_http() -> asyncio.BaseProtocol:
 
 def _limits(settings: Settings) -> LimitsData:
     return LimitsData(
-        max_message_bytes=MAX_MESSAGE_BYTES,
-        max_player_message_bytes=MAX_PLAYER_MESSAGE_BYTES,
+        max_message_bytes=settings.message_bytes,
+        max_player_message_bytes=settings.player_message_bytes,
         max_stage_score=settings.max_stage_score,
         stages=settings.stages,
         scoring=settings.scoring,
@@ -287,6 +328,39 @@ def _limits(settings: Settings) -> LimitsData:
         idle_seconds=IDLE_SECONDS,
         ping_seconds=PING_SECONDS,
     )
+
+
+def _socket_limits(settings: Settings) -> SocketLimits:
+    return SocketLimits(
+        messages_per_second=settings.messages_per_second,
+        messages_at_once=settings.messages_at_once,
+        message_fragments=settings.message_fragments,
+        message_seconds=settings.message_seconds,
+        subscriptions=settings.subscriptions_per_socket,
+    )
+
+
+def _attempts(settings: Settings, stores: Stores, log: Log, metrics: Metrics) -> Attempts | None:
+    if not settings.limits:
+        return None
+    assert settings.jwt_secret is not None  # noqa: S101
+    limits = AttemptLimits(
+        settings.failures_per_account,
+        settings.failures_per_account_anywhere,
+        settings.failures_per_address,
+        settings.registrations_per_address,
+        settings.longest_delay_seconds,
+    )
+    return Attempts(stores.attempts, settings.jwt_secret, log, metrics.limit_hit, limits)
+
+
+def _certificate(settings: Settings, log: Log) -> Certificate | None:
+    if settings.tls_certificate is None or settings.tls_key is None:
+        return None
+    try:
+        return Certificate(settings.tls_certificate, settings.tls_key, log)
+    except SettingError as error:
+        raise CannotStart(str(error)) from None
 
 
 def _drawings(settings: Settings, workshop: Workshop, log: Log, stack: AsyncExitStack) -> Drawings:
@@ -310,9 +384,9 @@ def _start(stack: AsyncExitStack, name: str, work: Coroutine[Any, Any, None]) ->
     return task
 
 
-def _address(listener: asyncio.Server) -> str:
+def _address(listener: asyncio.Server, scheme: str) -> str:
     host, port = listener.sockets[0].getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 async def _until_told_to_stop(stop: asyncio.Event, tasks: Sequence[asyncio.Task[None]], log: Log) -> bool:

@@ -7,9 +7,20 @@ import secrets
 from pathlib import Path
 from typing import Final
 
-from server.settings import MIN_SECRET_BYTES, SettingError
+from server.settings import MIN_SECRET_BYTES, SettingError, Settings, weakness
 
 _FILE: Final = "jwt_secret"
+_HOW_TO_MAKE_ONE: Final = 'python -c "import secrets; print(secrets.token_urlsafe(48))"'
+
+
+def secret_for(settings: Settings) -> str:
+    """The secret that the settings name, or that of the data folder. With a database of the operator's own it has to be
+    named: other servers on it need the same, and a folder may be another one tomorrow. Raises SettingError."""
+    if settings.jwt_secret is not None:
+        return settings.jwt_secret
+    if settings.database_url is not None:
+        raise SettingError(f"BRAINGAME_JWT_SECRET is needed with DATABASE_URL; make one: {_HOW_TO_MAKE_ONE}")
+    return kept_secret(settings.data_dir)
 
 
 def kept_secret(data_dir: Path) -> str:
@@ -24,6 +35,8 @@ def kept_secret(data_dir: Path) -> str:
         raise SettingError(f"BRAINGAME_DATA_DIR: cannot keep a secret in {path}: {error.strerror}") from None
     if len(secret.encode()) < MIN_SECRET_BYTES:
         raise SettingError(f"{path} holds fewer than {MIN_SECRET_BYTES} bytes; remove it to have a new one made")
+    if said := weakness(secret):
+        raise SettingError(f"{path}: {said}; remove it to have a new one made")
     return secret
 
 

@@ -24,11 +24,36 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from server.addresses import parse_networks
+from server.attempts import (
+    FAILURES_PER_ACCOUNT,
+    FAILURES_PER_ACCOUNT_ANYWHERE,
+    FAILURES_PER_ADDRESS,
+    LONGEST_DELAY_SECONDS,
+    REGISTRATIONS_PER_ADDRESS,
+)
+from server.limits import (
+    BYTES_OF_ONE_MESSAGE,
+    DOORWAY_CONNECTIONS,
+    MESSAGE_BYTES,
+    MESSAGE_FRAGMENTS,
+    MESSAGE_SECONDS,
+    MESSAGES_AT_ONCE,
+    MESSAGES_PER_SECOND,
+    PLAYER_MESSAGE_BYTES,
+    PLAYER_MESSAGES_AT_ONCE,
+    PLAYER_MESSAGES_PER_SECOND,
+    SOCKETS_PER_ACCOUNT,
+    SOCKETS_PER_ADDRESS,
+    SUBSCRIPTIONS_PER_SOCKET,
+)
 from server.redaction import secrets_of_url
 from server.setting_facts import Fact, Secrecy, Unit
 from storage.boards import MAX_TOTAL_SCORE
 
 MIN_SECRET_BYTES: Final = 32
+#: Different characters in a secret. A random one of 32 hexadecimal digits never has fewer (3 in 10^13).
+MIN_SECRET_CHARACTERS: Final = 6
 #: Where DeepAI documents its image-similarity API to be.
 DEFAULT_DEEPAI_URL: Final = "https://api.deepai.org/api/image-similarity"
 #: Variables without the prefix BRAINGAME_, because other tools set them.
@@ -37,6 +62,10 @@ _PREFIX: Final = "BRAINGAME_"
 _DOTENV: Final = ".env"
 #: Names a folder with a file for each secret, by the name of its variable: systemd's LoadCredential sets it.
 CREDENTIALS: Final = "CREDENTIALS_DIRECTORY"
+
+
+_SOME: Final = Field(gt=0, allow_inf_nan=False)
+_ONE_AT_LEAST: Final = Field(ge=1, allow_inf_nan=False)
 
 
 class SettingError(Exception):
@@ -74,7 +103,9 @@ class Settings(BaseSettings):
     redis_url: Annotated[str | None, Secrecy.PASSWORD] = _unprefixed("redis_url")
     """Redis 7 or compatible, also redis+cluster:// or redis+sentinel://; without it an embedded Valkey is started."""
     jwt_secret: Annotated[str | None, Secrecy.ALL] = None
-    """Secret that signs access tokens, at least 32 bytes; without it one is kept in the data folder."""
+    """Secret that signs access tokens, 32 bytes or more; needed with DATABASE_URL, else kept in the data folder."""
+    jwt_secret_previous: Annotated[str | None, Secrecy.ALL] = None
+    """The secret before this one, whose tokens are taken until they expire."""
     token_seconds: Annotated[int, Field(ge=1, le=31_536_000), Unit("seconds"), Secrecy.NONE] = 3600
     """How long an access token is good for."""
     bcrypt_cost: Annotated[int, Field(ge=4, le=16), Unit("rounds, as a power of two")] = 12
@@ -88,7 +119,47 @@ class Settings(BaseSettings):
     origins: Annotated[tuple[str, ...], NoDecode] = ()
     """Allowed browser origins besides the server's own, separated by commas."""
     limits: bool = True
-    """Limits on the rate of messages; off for load tests."""
+    """Limits on rates and numbers; off for load tests."""
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()
+    """Addresses or networks of proxies, separated by commas, whose X-Forwarded-For or Forwarded is believed."""
+    messages_per_second: Annotated[float, _SOME, Unit("messages a second")] = MESSAGES_PER_SECOND
+    """Messages a second of one socket, in the long run."""
+    messages_at_once: Annotated[float, _ONE_AT_LEAST, Unit("messages")] = MESSAGES_AT_ONCE
+    """The same at once; a message counts once for each 16 KiB begun."""
+    player_messages_per_second: Annotated[float, _SOME, Unit("messages a second")] = PLAYER_MESSAGES_PER_SECOND
+    """Messages and HTTP requests a second of one player to one process, in the long run."""
+    player_messages_at_once: Annotated[float, _ONE_AT_LEAST, Unit("messages")] = PLAYER_MESSAGES_AT_ONCE
+    """The same at once."""
+    message_bytes: Annotated[int, Field(ge=4096, le=2**24), Unit("bytes")] = MESSAGE_BYTES
+    """Bytes of a message or an HTTP body."""
+    player_message_bytes: Annotated[int, Field(ge=4096, le=2**26), Unit("bytes")] = PLAYER_MESSAGE_BYTES
+    """The same for players, who send pictures."""
+    message_fragments: Annotated[int, Field(ge=1), Unit("frames")] = MESSAGE_FRAGMENTS
+    """Frames that one message may come in."""
+    message_seconds: Annotated[float, Field(gt=0, le=3600), Unit("seconds")] = MESSAGE_SECONDS
+    """Seconds from the first byte of a message, or of an HTTP body, to its last."""
+    subscriptions_per_socket: Annotated[int, Field(ge=1), Unit("boards")] = SUBSCRIPTIONS_PER_SOCKET
+    """Boards that a socket follows at once; there are 33."""
+    sockets_per_address: Annotated[int, Field(ge=1), Unit("connections")] = SOCKETS_PER_ADDRESS
+    """Connections of one address (IPv6: /64) to one process; this machine's own are not counted."""
+    sockets_per_account: Annotated[int, Field(ge=1), Unit("sockets")] = SOCKETS_PER_ACCOUNT
+    """Sockets of one account on one process."""
+    doorway_connections: Annotated[int, Field(ge=1), Unit("connections")] = DOORWAY_CONNECTIONS
+    """Connections to one process whose first request is not complete yet."""
+    failures_per_account: Annotated[int, Field(ge=1), Unit("tries")] = FAILURES_PER_ACCOUNT
+    """Wrong passwords for an account from one address before delays grow; over all nodes."""
+    failures_per_account_anywhere: Annotated[int, Field(ge=1), Unit("tries")] = FAILURES_PER_ACCOUNT_ANYWHERE
+    """The same from anywhere, but for addresses where the player has logged in."""
+    failures_per_address: Annotated[int, Field(ge=1), Unit("tries")] = FAILURES_PER_ADDRESS
+    """Wrong passwords from one address before delays grow; over all nodes."""
+    registrations_per_address: Annotated[int, Field(ge=1), Unit("registrations")] = REGISTRATIONS_PER_ADDRESS
+    """Registrations from one address before delays grow; over all nodes."""
+    longest_delay_seconds: Annotated[float, Field(ge=1, le=3600), Unit("seconds")] = LONGEST_DELAY_SECONDS
+    """What such a delay grows up to."""
+    tls_certificate: Path | None = None
+    """PEM file with the certificate and its chain; then the port speaks https and wss."""
+    tls_key: Annotated[Path | None, Secrecy.NONE] = None
+    """PEM file with its private key."""
     scoring: Literal["reported", "judged"] = "reported"
     """Whose score counts: judged takes that of the server's own stages alone, reported the client's, too."""
     deepai_key: Annotated[str | None, Secrecy.ALL] = None
@@ -115,12 +186,32 @@ class Settings(BaseSettings):
             return tuple(origin.strip().rstrip("/").lower() for origin in value.split(",") if origin.strip())
         return value
 
-    @field_validator("jwt_secret")
+    @field_validator("trusted_proxies", mode="before")
     @classmethod
-    def _long_enough(cls, value: str | None) -> str | None:
-        if value is not None and len(value.encode()) < MIN_SECRET_BYTES:
-            raise ValueError(f"at least {MIN_SECRET_BYTES} bytes are needed")
+    def _networks(cls, value: Any) -> Any:
+        return parse_networks(value) if isinstance(value, str) else value
+
+    @field_validator("jwt_secret", "jwt_secret_previous")
+    @classmethod
+    def _strong_enough(cls, value: str | None) -> str | None:
+        if value is not None and (said := weakness(value)):
+            raise ValueError(said)
         return value
+
+    @model_validator(mode="after")
+    def _certificate_has_a_key(self) -> Self:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("BRAINGAME_TLS_CERTIFICATE and BRAINGAME_TLS_KEY are needed together")
+        return self
+
+    @model_validator(mode="after")
+    def _largest_message_can_pass(self) -> Self:
+        # What costs more than a bucket holds would be told to come again for ever.
+        if 1 + self.player_message_bytes // BYTES_OF_ONE_MESSAGE > min(
+            self.messages_at_once, self.player_messages_at_once
+        ):
+            raise ValueError("BRAINGAME_MESSAGES_AT_ONCE has no room for a message of BRAINGAME_PLAYER_MESSAGE_BYTES")
+        return self
 
     @model_validator(mode="after")
     def _scores_fit(self) -> Self:
@@ -157,6 +248,15 @@ class Settings(BaseSettings):
     def migrates(self) -> bool:
         """Whether an older schema is carried forward."""
         return self.database_url is None if self.migrate is None else self.migrate
+
+
+def weakness(secret: str) -> str | None:
+    """What is wrong with a secret, if it can be seen."""
+    if len(secret.encode()) < MIN_SECRET_BYTES:
+        return f"at least {MIN_SECRET_BYTES} bytes are needed"
+    if len(set(secret)) < MIN_SECRET_CHARACTERS:
+        return "the same few characters over and over are no secret"
+    return None
 
 
 def variable(name: str) -> str:

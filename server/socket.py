@@ -10,8 +10,9 @@ import asyncio
 import random
 import socket
 from collections import deque
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
 from uuid import uuid4
 
 from websockets.frames import CloseCode as CloseFrameCode
@@ -34,17 +35,19 @@ from protocol.server_messages import (
     WelcomeData,
 )
 from server.actions import Actions, secrets_of, user_data
+from server.admission import Visitor
 from server.auth import Login
 from server.clock import Clock
 from server.frames import short_text, text_frame
 from server.hub import Hub
 from server.limits import (
+    BYTES_OF_ONE_FRAGMENT,
     BYTES_OF_ONE_MESSAGE,
     MALFORMED_BEFORE_CLOSE,
-    MESSAGES_AT_ONCE,
-    MESSAGES_PER_SECOND,
     REFUSALS_AT_ONCE,
     REFUSALS_PER_SECOND,
+    PlayerBuckets,
+    SocketLimits,
     TokenBucket,
     milliseconds,
 )
@@ -89,6 +92,9 @@ class Surroundings:
     server: str
     limits: LimitsData
     rate_limited: bool
+    bounds: SocketLimits = field(default_factory=SocketLimits)
+    buckets: PlayerBuckets = field(default_factory=PlayerBuckets)
+    limit_hit: Callable[[str], None] = lambda _limit: None
 
 
 class Connection(asyncio.Protocol):
@@ -99,9 +105,12 @@ class Connection(asyncio.Protocol):
         around: Surroundings,
         protocol: ServerProtocol,
         transport: asyncio.Transport,
+        visitor: Visitor | None = None,
     ) -> None:
         self.id = str(uuid4())
         self.login: Login | None = None
+        #: By whom it is counted among all connections.
+        self._visitor = visitor
         self._around = around
         self._protocol = protocol
         self._transport = transport
@@ -120,13 +129,17 @@ class Connection(asyncio.Protocol):
         self._closing = False
         self._draining = False
         self._malformed = 0
-        self._bucket = TokenBucket.full(MESSAGES_PER_SECOND, MESSAGES_AT_ONCE, self._loop.time())
+        bounds = around.bounds
+        self._bucket = TokenBucket.full(bounds.messages_per_second, bounds.messages_at_once, self._loop.time())
+        self._player_bucket: TokenBucket | None = None
         self._refusals = TokenBucket.full(REFUSALS_PER_SECOND, REFUSALS_AT_ONCE, self._loop.time())
         self._awaiting_pong = False
         self._idle_timer: asyncio.TimerHandle | None = None
         self._stuck_timer: asyncio.TimerHandle | None = None
         self._expiry_timer: asyncio.TimerHandle | None = None
         self._close_timer: asyncio.TimerHandle | None = None
+        #: There while the client is in the middle of a message.
+        self._message_timer: asyncio.TimerHandle | None = None
         self._ping_timer = self._loop.call_later(PING_SECONDS, self._beat)
 
     # Opening
@@ -137,6 +150,7 @@ class Connection(asyncio.Protocol):
         self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _KERNEL_ROOM)
         self.login = login
         self._watch_size()
+        self._watch_player()
         self._around.hub.add(self)
         welcome = WelcomeData(
             server=self._around.server,
@@ -160,12 +174,13 @@ class Connection(asyncio.Protocol):
         """Bytes from the network."""
         # Nearly always one message in one piece, while the library is in the middle of nothing.
         text = short_text(data)
-        if text is not None and not (self._fragments or self._closing or self._protocol.reader.buffer):
+        if text is not None and not (self._message_timer or self._closing):
             self._take_text(text)
             return
         self._protocol.receive_data(data)
         self._take_events()
         self._flush()
+        self._watch_message()
 
     def eof_received(self) -> bool:
         """The client has closed its side."""
@@ -183,6 +198,7 @@ class Connection(asyncio.Protocol):
             self._stuck_timer,
             self._expiry_timer,
             self._close_timer,
+            self._message_timer,
         ):
             if timer is not None:
                 timer.cancel()
@@ -197,6 +213,8 @@ class Connection(asyncio.Protocol):
         # seldom (server/garbage.py) that what lived through one look may stay for hours: nothing is left to be found.
         self._protocol.parser.close()
         self._protocol.parser_exc = None
+        if self._visitor is not None:
+            self._visitor.leaves()
 
     def _close_code(self) -> int:
         """Who said it first; 1006 (RFC 6455) where nobody has."""
@@ -224,20 +242,38 @@ class Connection(asyncio.Protocol):
                     self.close(CloseCode.BINARY_FRAME, "text frames only")
                 case Opcode.PONG:
                     self._awaiting_pong = False
+                    self._take_control()
+                case Opcode.PING:
+                    self._take_control()
                 case _:
                     pass
 
+    def _take_control(self) -> None:
+        """A ping, which the protocol has answered by itself, or a pong: free up to the rate of messages."""
+        now = self._loop.time()
+        if self._around.rate_limited and self._bucket.take(now) and self._refusals.take(now):
+            self._around.limit_hit("socket_messages")
+            self.close(CloseCode.FLOODING, "too many control frames")
+
     def _take_frame(self, frame: Frame) -> None:
         text = bytes(frame.data)
+        pieces = 0
         if not frame.fin or self._fragments:
             self._fragments.append(text)
+            pieces = len(self._fragments)
+            if pieces > self._around.bounds.message_fragments and not self._closing:
+                # The protocol counts bytes, of which an empty fragment has none.
+                self._around.limit_hit("message_fragments")
+                self._fragments.clear()
+                self.close(CloseCode.TOO_BIG, "too many fragments")
             if not frame.fin:
                 return
             text = b"".join(self._fragments)
             self._fragments.clear()
-        self._take_text(text)
+        self._stop_message_timer()
+        self._take_text(text, pieces)
 
-    def _take_text(self, text: bytes) -> None:
+    def _take_text(self, text: bytes, pieces: int = 0) -> None:
         if self._closing or self._draining:
             # What comes after the server has said that it stops is not begun: the client sends it again elsewhere.
             return
@@ -250,8 +286,8 @@ class Connection(asyncio.Protocol):
                 self.close(CloseCode.NOT_UTF8, "not UTF-8")
                 return
             request = error
-        self._inbox.append((request, len(text)))
-        self._inbox_bytes += len(text)
+        self._inbox.append((request, len(text) + pieces * BYTES_OF_ONE_FRAGMENT))
+        self._inbox_bytes += len(text) + pieces * BYTES_OF_ONE_FRAGMENT
         if self._current is None:
             self._go_on()
         if not self._paused and self._inbox_is_full():
@@ -280,9 +316,12 @@ class Connection(asyncio.Protocol):
         # Before anything else, or what is not understood would be a way around the limits.
         cost = 1 + size // BYTES_OF_ONE_MESSAGE
         wait = self._bucket.take(self._loop.time(), cost) if self._around.rate_limited else 0.0
+        limit = "socket_messages"
+        if self._player_bucket is not None and not wait:
+            wait, limit = self._player_bucket.take(self._loop.time(), cost), "player_messages"
         if wait:
+            self._around.limit_hit(limit)
             re = request.re if isinstance(request, UndecodableError) else request.id
-            self._around.actions.metrics.limit_hit("socket_messages")
             self._send(encode_error(re, RequestError(ErrorCode.RATE_LIMITED, retry_after_ms=milliseconds(wait))))
             if self._refusals.take(self._loop.time()):
                 self.close(CloseCode.FLOODING, "too many messages")
@@ -338,15 +377,25 @@ class Connection(asyncio.Protocol):
 
     # What handlers and boards do with a connection
 
+    @property
+    def address(self) -> str | None:
+        """By what limits count it; None for a client of this machine."""
+        return None if self._visitor is None else self._visitor.address
+
     def become(self, login: Login | None) -> None:
         """The socket belongs to this login from now on; None makes it a spectator's."""
         before, self.login = self.login, login
         self._around.hub.changed_login(self, before)
         self._watch_size()
+        self._watch_player()
         for board in self._following:
             self._watch_place(board)
         self._watch_expiry()
         self._watch_purpose()
+
+    def may_follow(self, board: Board) -> bool:
+        """Whether the socket may follow this board, too."""
+        return board in self._following or len(self._following) < self._around.bounds.subscriptions
 
     def follow(self, board: Board, limit: int) -> None:
         """The socket follows the board."""
@@ -484,6 +533,33 @@ class Connection(asyncio.Protocol):
         most = limits.max_message_bytes if self.login is None else limits.max_player_message_bytes
         self._protocol.max_message_size = most
 
+    def _watch_player(self) -> None:
+        self._player_bucket = None
+        if self.login is not None and self._around.rate_limited:
+            self._player_bucket = self._around.buckets.of(self.login.player.number, self._loop.time())
+
+    def _watch_message(self) -> None:
+        """A message that has begun has to end: until then it takes up memory, however slowly it comes."""
+        amid = self._fragments or self._protocol.reader.buffer or _has_begun(self._protocol)
+        if not amid or self._closing:
+            self._stop_message_timer()
+        elif self._message_timer is None:
+            self._message_timer = self._loop.call_later(self._around.bounds.message_seconds, self._too_slow)
+
+    def _stop_message_timer(self) -> None:
+        if self._message_timer is not None:
+            self._message_timer.cancel()
+            self._message_timer = None
+
+    def _too_slow(self) -> None:
+        if self._paused:
+            # It is we who do not read on.
+            self._message_timer = None
+            self._watch_message()
+            return
+        self._around.limit_hit("message_seconds")
+        self.close(CloseCode.IDLE, "a message was not completed in time")
+
     def _watch_place(self, board: Board) -> None:
         if self.login is None:
             self._around.places.unfollow(self, board)
@@ -507,3 +583,12 @@ class Connection(asyncio.Protocol):
         self._expiry_timer = self._loop.call_later(
             max(0.0, left), self.close, CloseCode.UNAUTHENTICATED, "token expired"
         )
+
+
+def _has_begun(protocol: ServerProtocol) -> bool:
+    """Whether the library has taken the first bytes of a frame out of its buffer and waits for more: it reads in
+    generators, of which the innermost waits for the beginning of a frame, or for something else."""
+    inner: Any = protocol.parser
+    while (deeper := getattr(inner, "gi_yieldfrom", None)) is not None:
+        inner = deeper
+    return str(inner.__name__) != "at_eof"

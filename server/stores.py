@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from server.settings import Settings
+from storage.attempts import AttemptCounts
 from storage.boards import Boards
 from storage.commits import Commits
 from storage.kept_boards import KeptBoards
@@ -36,6 +37,7 @@ class Stores:
     boards: Boards
     notices: Notices
     kept_boards: KeptBoards
+    attempts: AttemptCounts
 
     @classmethod
     async def connect(cls, settings: Settings, stack: AsyncExitStack) -> Stores:
@@ -61,9 +63,11 @@ class Stores:
             stack.push_async_callback(notices.close)
             kept_boards = KeptBoards.connect(settings.redis_url, deployment)
             stack.push_async_callback(kept_boards.close)
+            attempts = AttemptCounts.connect(settings.redis_url, deployment)
+            stack.push_async_callback(attempts.close)
         except (StoreUnavailable, ValueError) as error:
             raise CannotStart(f"REDIS_URL: {_first_line(error)}") from None
-        return cls(postgres, commits, boards, notices, kept_boards)
+        return cls(postgres, commits, boards, notices, kept_boards, attempts)
 
 
 async def prepare_database(database_url: str, *, migrate: bool) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -37,8 +38,10 @@ class Claims:
 class Tokens:
     """Makes and reads access tokens."""
 
-    def __init__(self, secret: str, life: timedelta, clock: Clock) -> None:
+    def __init__(self, secret: str, life: timedelta, clock: Clock, previous: str | None = None) -> None:
+        """Signs with `secret`; takes what `previous`, the one before it, has signed as well."""
         self._secret = secret
+        self._accepted = (secret,) if previous is None else (secret, previous)
         self._life = life
         self._clock = clock
         #: The same tokens come again with each request and with each reconnection.
@@ -59,10 +62,16 @@ class Tokens:
         return read
 
     def _verify(self, token: str) -> Claims:
+        for secret in self._accepted[:-1]:
+            with suppress(RequestError):
+                return self._verify_by(secret, token)
+        return self._verify_by(self._accepted[-1], token)
+
+    def _verify_by(self, secret: str, token: str) -> Claims:
         try:
             claims = jwt.decode(
                 token,
-                self._secret,
+                secret,
                 algorithms=[ALGORITHM],
                 issuer=ISSUER,
                 # The expiry is checked by `read`, each time, by the clock that everything else goes by.

@@ -40,6 +40,8 @@ class FakeSocket:
 
     def __init__(self, login: Login | None = None) -> None:
         self.login = login
+        self.address: str | None = None
+        self.most_followed = 100
         self.pushed: list[ServerMessage] = []
         self.frames: list[bytes] = []
         self.closed: tuple[CloseCode, str] | None = None
@@ -70,6 +72,9 @@ class FakeSocket:
 
     def become(self, login: Login | None) -> None:
         self.login = login
+
+    def may_follow(self, board: Board) -> bool:
+        return board in self.following or len(self.following) < self.most_followed
 
     def follow(self, board: Board, limit: int) -> None:
         self.following[board] = limit

@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 
 from server import door
+from server.addresses import Addresses
 from tests.server.edge import Edge, Raw, edge_on, raw_to, upgrade
+from tests.server.fakes import DEADLINE
 from tests.stores import Stores
 
 # A ping request in one masked text frame, with a mask of zeros.
@@ -278,3 +282,90 @@ async def _flood(raw: Raw) -> None:
     while True:
         raw.writer.write(b"x" * 65536)
         await raw.writer.drain()
+
+
+# Who has enough connections
+
+BEHIND_A_PROXY: dict[str, Any] = {"trusted_proxies": "127.0.0.1", "sockets_per_address": 2}
+
+
+async def test_address_with_enough_sockets_is_refused_in_the_handshake(stores: Stores, database_url: str) -> None:
+    async with edge_on(stores, database_url, **BEHIND_A_PROXY) as edge, AsyncExitStack() as stack:
+        inside = [await stack.enter_async_context(raw_to(edge)) for _ in range(2)]
+        for raw in inside:
+            raw.send(*upgrade(edge, "X-Forwarded-For: 198.51.100.1"))
+            assert (await raw.answer()).status == 101
+        for header in ("X-Forwarded-For: 198.51.100.1", "X-Forwarded-For: 1.2.3.4, 198.51.100.1"):
+            async with raw_to(edge) as raw:
+                raw.send(*upgrade(edge, header))
+                answer = await raw.answer()
+                assert (answer.status, json.loads(answer.body)["code"]) == (429, "rate_limited")
+                assert int(answer.headers["retry-after"]) > 0
+                assert json.loads(answer.body)["payload"]["retryAfterMs"] > 0
+                assert await raw.rest() == b""
+        for header in ("X-Forwarded-For: 198.51.100.2", "Forwarded: for=198.51.100.3"):
+            async with raw_to(edge) as raw:
+                raw.send(*upgrade(edge, header))
+                assert (await raw.answer()).status == 101
+        inside[0].writer.transport.abort()
+
+        async def again() -> bool:
+            async with raw_to(edge) as raw:
+                raw.send(*upgrade(edge, "X-Forwarded-For: 198.51.100.1"))
+                return (await raw.answer()).status == 101
+
+        async with asyncio.timeout(DEADLINE):
+            while not await again():
+                await asyncio.sleep(0)
+
+
+async def test_header_of_somebody_who_is_no_trusted_proxy_changes_nothing(stores: Stores, database_url: str) -> None:
+    settings: dict[str, Any] = {"sockets_per_address": 1, "trusted_proxies": "192.0.2.1"}
+    async with edge_on(stores, database_url, **settings) as edge, AsyncExitStack() as stack:
+        for _ in range(3):
+            raw = await stack.enter_async_context(raw_to(edge))
+            raw.send(*upgrade(edge, "X-Forwarded-For: 198.51.100.1"))
+            assert (await raw.answer()).status == 101
+
+
+async def test_direct_address_with_enough_connections_is_refused_on_http_too(
+    stores: Stores, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As if these clients did not come from this machine.
+    monkeypatch.setattr(Addresses, "of_peer", lambda _self, _peername: "203.0.113.7")
+    async with edge_on(stores, database_url, sockets_per_address=2) as edge, AsyncExitStack() as stack:
+        for _ in range(2):
+            raw = await stack.enter_async_context(raw_to(edge))
+            raw.send("GET /healthz HTTP/1.1", f"Host: {edge.netloc}")
+            assert (await raw.answer()).status == 200
+        for lines in (("GET /healthz HTTP/1.1", f"Host: {edge.netloc}"), upgrade(edge)):
+            async with raw_to(edge) as raw:
+                raw.send(*lines)
+                answer = await raw.answer()
+                assert (answer.status, json.loads(answer.body)["code"]) == (429, "rate_limited")
+
+
+async def test_full_doorway_drops_who_comes_and_leaves_the_others_alone(stores: Stores, database_url: str) -> None:
+    async with edge_on(stores, database_url, doorway_connections=2) as edge, AsyncExitStack() as stack:
+        inside = await stack.enter_async_context(raw_to(edge))
+        inside.send(*upgrade(edge))
+        assert (await inside.answer()).status == 101
+        assert (await next_message(inside))["type"] == "welcome"
+        slow = [await stack.enter_async_context(raw_to(edge)) for _ in range(2)]
+        for raw in slow:
+            raw.writer.write(b"GET /ws HT")
+        dropped = await stack.enter_async_context(raw_to(edge))
+        assert await dropped.rest() == b""
+        inside.writer.write(FRAME)
+        assert (await next_message(inside))["type"] == "pong"
+        for raw in slow:
+            raw.writer.write("\r\n".join((*upgrade(edge), "", "")).encode()[len(b"GET /ws HT") :])
+            assert (await raw.answer()).status == 101
+
+
+async def test_limits_that_are_off_refuse_nobody(stores: Stores, database_url: str) -> None:
+    async with edge_on(stores, database_url, **BEHIND_A_PROXY, limits=False) as edge, AsyncExitStack() as stack:
+        for _ in range(5):
+            raw = await stack.enter_async_context(raw_to(edge))
+            raw.send(*upgrade(edge, "X-Forwarded-For: 198.51.100.1"))
+            assert (await raw.answer()).status == 101

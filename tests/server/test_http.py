@@ -15,7 +15,8 @@ import asyncpg
 import pytest
 
 from protocol.errors import ERRORS, ErrorCode
-from server import http, node
+from protocol.http_routes import ROUTES
+from server import http, limits
 from server.actions import Actions
 from tests.server.clients import client_of
 from tests.server.edge import Edge, edge_on, raw_to
@@ -479,7 +480,7 @@ async def test_body_of_another_type_is_refused(player: Caller) -> None:
 
 
 async def test_body_that_is_too_large_is_refused(player: Caller) -> None:
-    body = b'{"score":1}' + b" " * node.MAX_MESSAGE_BYTES
+    body = b'{"score":1}' + b" " * limits.MESSAGE_BYTES
     await player.refused(413, "too_large", "POST", "/api/sessions/last/complete", body)
 
 
@@ -700,7 +701,7 @@ async def test_drawings_are_compared_over_http(player: Caller) -> None:
     assert 0 < said["distance"] <= 100
     bad = {**same, "drawnImage": "AAAA"}
     await player.refused(400, "image_unreadable", "POST", "/api/images/compare", bad)
-    huge = {**same, "drawnImage": "A" * node.MAX_PLAYER_MESSAGE_BYTES}
+    huge = {**same, "drawnImage": "A" * limits.PLAYER_MESSAGE_BYTES}
     await player.refused(413, "too_large", "POST", "/api/images/compare", huge)
     player.token = None
     await player.refused(401, "unauthenticated", "POST", "/api/images/compare", same)
@@ -744,3 +745,87 @@ async def test_metrics_count_what_was_asked(player: Caller) -> None:
     ):
         assert line in text, text
     assert "ada" not in text
+
+
+# Headers of every route, and limits
+
+#: What may be kept by a cache, and for how long; nothing else may.
+CACHED = {"/": "no-cache", "/play": "no-cache", "/leaderboard": "no-cache", "/admin": "no-cache", "/docs": "no-cache"}
+
+
+async def test_every_route_has_every_security_header_and_is_kept_by_no_cache(player: Caller) -> None:
+    token = player.token
+    paths: list[tuple[str, str]] = [
+        (route.method, route.path.replace("{id}", "1").replace("{number}", "1")) for route in ROUTES
+    ]
+    paths += [("GET", path) for path in ("/", "/play", "/leaderboard", "/admin", "/static/play.css", "/nothing", "/ws")]
+    paths += [("OPTIONS", "/login"), ("TRACE", "/"), ("PUT", "/login")]
+    for method, path in paths:
+        for headers in ({}, {"Authorization": f"Bearer {token}"}, {"Authorization": "Bearer nonsense"}):
+            async with player.session.request(method, player.edge.http + path, headers=headers) as answer:
+                found = answer.headers
+                await answer.read()
+            if method == "TRACE":
+                assert answer.status in (400, 405)
+            assert found["X-Content-Type-Options"] == "nosniff", path
+            assert found["Referrer-Policy"] == "same-origin", path
+            assert found["Cross-Origin-Opener-Policy"] == "same-origin", path
+            assert found["Cross-Origin-Resource-Policy"] == "same-origin", path
+            assert "camera=()" in found["Permissions-Policy"], path
+            for part in ("default-src 'none'", "base-uri 'none'", "frame-ancestors 'none'"):
+                assert part in found["Content-Security-Policy"], path
+            assert "Strict-Transport-Security" not in found  # only over TLS: tests/server/test_certificate.py
+            assert "Set-Cookie" not in found, path
+            expected = CACHED.get(path, "no-store") if method == "GET" else "no-store"
+            if path.startswith("/static/"):
+                expected = "no-cache"
+            assert found["Cache-Control"] == expected, path
+            if path.startswith("/api/users/me") and method == "DELETE":
+                token = None  # the account is gone
+
+
+async def test_wrong_passwords_over_http_are_slowed_down(caller: Caller) -> None:
+    await caller.register("ada")
+    wrong = {"email": "ada@example.test", "password": "wrong horse"}
+    for _ in range(11):
+        await caller.refused(401, "invalid_credentials", "POST", "/login", wrong)
+    payload = await caller.refused(429, "rate_limited", "POST", "/login", {**wrong, "password": "correct horse"})
+    assert 0 < payload["retryAfterMs"] <= 1000
+    assert caller.answer.headers["Retry-After"] == "1"
+    _, figures = await scraped(caller)
+    assert 'braingame_limits_hit_total{limit="login_account"} 1.0' in figures
+
+
+async def scraped(caller: Caller) -> tuple[int, str]:
+    async with caller.session.get(f"{caller.edge.http}/metrics") as answer:
+        return answer.status, await answer.text()
+
+
+async def test_registrations_of_one_address_are_slowed_down(stores: Stores, database_url: str) -> None:
+    settings: dict[str, Any] = {"trusted_proxies": "127.0.0.1", "registrations_per_address": 2}
+    async with edge_on(stores, database_url, **settings) as edge, aiohttp.ClientSession() as session:
+
+        async def status(name: str, address: str | None) -> int:
+            body = {"email": f"{name}@example.test", "username": name, "password": "correct horse"}
+            headers = {} if address is None else {"X-Forwarded-For": address}
+            async with session.post(f"{edge.http}/register", json=body, headers=headers) as answer:
+                return answer.status
+
+        assert [await status(f"a{number}", "198.51.100.1") for number in range(4)] == [201, 201, 201, 429]
+        assert await status("b", "198.51.100.2") == 201
+        # From this machine, with no proxy in front, as many as one likes.
+        assert {await status(f"c{number}", None) for number in range(10)} == {201}
+
+
+async def test_requests_of_a_player_count_together_with_its_sockets(stores: Stores, database_url: str) -> None:
+    settings: dict[str, Any] = {"player_messages_at_once": 300, "player_messages_per_second": 0.001}
+    async with edge_on(stores, database_url, **settings) as edge, client_of(edge) as client:
+        token = (await client.register("Ada"))["token"]
+        for _ in range(298):
+            await client.do("ping")
+        async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as session:
+            statuses = []
+            for _ in range(3):
+                async with session.get(f"{edge.http}/api/users/me") as answer:
+                    statuses.append(answer.status)
+        assert statuses == [200, 200, 429]

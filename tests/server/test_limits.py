@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +13,8 @@ from server.limits import (
     MESSAGES_PER_SECOND,
     REFUSALS_AT_ONCE,
     REFUSALS_PER_SECOND,
+    Crowd,
+    PlayerBuckets,
     TokenBucket,
     milliseconds,
 )
@@ -97,3 +101,32 @@ def test_flood_of_any_speed_is_ended(messages_per_second: int) -> None:
     else:
         raise AssertionError("the flood goes on")
     assert index >= MESSAGES_AT_ONCE + REFUSALS_AT_ONCE
+
+
+# Shared by many
+
+
+def test_player_has_one_bucket_and_the_least_used_are_forgotten() -> None:
+    buckets = PlayerBuckets(1, 2, most=2)
+    first = buckets.of(1, 0.0)
+    assert buckets.of(1, 5.0) is first
+    second = buckets.of(2, 0.0)
+    buckets.of(1, 0.0)
+    buckets.of(3, 0.0)
+    assert buckets.of(1, 0.0) is first
+    assert buckets.of(2, 0.0) is not second
+
+
+def test_crowd_never_has_more_inside_than_it_may_and_forgets_who_is_gone() -> None:
+    chance = random.Random(3)
+    crowd, inside = Crowd(3), [0, 0, 0]
+    for _ in range(2000):
+        who = chance.randrange(3)
+        if chance.random() < 0.5:
+            let_in = inside[who] < 3
+            assert crowd.enter(str(who)) is let_in
+            inside[who] += let_in
+        elif inside[who]:
+            crowd.leave(str(who))
+            inside[who] -= 1
+        assert len(crowd) == sum(count > 0 for count in inside)

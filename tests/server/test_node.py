@@ -21,7 +21,12 @@ from tests.stores import Stores
 
 @pytest.fixture
 def settings(stores: Stores, database_url: str) -> Settings:
-    return Settings(port=0, database_url=database_url, redis_url=stores.redis_url, jwt_secret="x" * 32)
+    return Settings(
+        port=0,
+        database_url=database_url,
+        redis_url=stores.redis_url,
+        jwt_secret="a secret for tests that is long enough",
+    )
 
 
 def captured() -> tuple[Any, LogCapture]:

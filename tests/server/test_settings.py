@@ -39,6 +39,7 @@ def test_no_setting_is_needed() -> None:
         "database_pooler": "none",
         "redis_url": None,
         "jwt_secret": None,
+        "jwt_secret_previous": None,
         "token_seconds": 3600,
         "bcrypt_cost": 12,
         "stages": 3,
@@ -46,6 +47,26 @@ def test_no_setting_is_needed() -> None:
         "board_hz": 10,
         "origins": (),
         "limits": True,
+        "trusted_proxies": (),
+        "messages_per_second": 200,
+        "messages_at_once": 400,
+        "player_messages_per_second": 500,
+        "player_messages_at_once": 2000,
+        "message_bytes": 65_536,
+        "player_message_bytes": 4_194_304,
+        "message_fragments": 1024,
+        "message_seconds": 60,
+        "subscriptions_per_socket": 33,
+        "sockets_per_address": 1000,
+        "sockets_per_account": 200,
+        "doorway_connections": 10_000,
+        "failures_per_account": 10,
+        "failures_per_account_anywhere": 100,
+        "failures_per_address": 200,
+        "registrations_per_address": 300,
+        "longest_delay_seconds": 300,
+        "tls_certificate": None,
+        "tls_key": None,
         "scoring": "reported",
         "deepai_key": None,
         "deepai_url": "https://api.deepai.org/api/image-similarity",
@@ -69,7 +90,11 @@ GOOD = [
     ("BRAINGAME_DATABASE_POOLER", "transaction", "database_pooler", "transaction"),
     ("REDIS_URL", "redis://h:6379/1", "redis_url", "redis://h:6379/1"),
     ("BRAINGAME_JWT_SECRET", SECRET, "jwt_secret", SECRET),
-    ("BRAINGAME_JWT_SECRET", "ä" * 16, "jwt_secret", "ä" * 16),  # bytes count, not characters
+    ("BRAINGAME_JWT_SECRET_PREVIOUS", SECRET, "jwt_secret_previous", SECRET),
+    ("BRAINGAME_TRUSTED_PROXIES", "10.0.0.0/8, ::1", "trusted_proxies", ("10.0.0.0/8", "::1/128")),
+    ("BRAINGAME_MESSAGES_PER_SECOND", "0.5", "messages_per_second", 0.5),
+    ("BRAINGAME_SOCKETS_PER_ADDRESS", "1", "sockets_per_address", 1),
+    ("BRAINGAME_JWT_SECRET", "äöüßéñçå" * 2, "jwt_secret", "äöüßéñçå" * 2),  # bytes count, not characters
     ("BRAINGAME_TOKEN_SECONDS", "2", "token_seconds", 2),
     ("BRAINGAME_BCRYPT_COST", "4", "bcrypt_cost", 4),
     ("BRAINGAME_STAGES", "5", "stages", 5),
@@ -164,6 +189,19 @@ BAD = [
     ("BRAINGAME_DATABASE_POOLER", "session"),
     ("BRAINGAME_JWT_SECRET", "short"),
     ("BRAINGAME_JWT_SECRET", SECRET[:-1]),
+    ("BRAINGAME_JWT_SECRET", "ab" * 40),
+    ("BRAINGAME_JWT_SECRET_PREVIOUS", "short"),
+    ("BRAINGAME_TRUSTED_PROXIES", "proxy.example"),
+    ("BRAINGAME_TRUSTED_PROXIES", "10.0.0.0/33"),
+    ("BRAINGAME_MESSAGES_PER_SECOND", "0"),
+    ("BRAINGAME_MESSAGES_PER_SECOND", "inf"),
+    ("BRAINGAME_MESSAGES_PER_SECOND", "nan"),
+    ("BRAINGAME_MESSAGES_AT_ONCE", "0"),
+    ("BRAINGAME_MESSAGE_BYTES", "10"),
+    ("BRAINGAME_MESSAGE_SECONDS", "0"),
+    ("BRAINGAME_SOCKETS_PER_ADDRESS", "0"),
+    ("BRAINGAME_FAILURES_PER_ACCOUNT", "0"),
+    ("BRAINGAME_LONGEST_DELAY_SECONDS", "7200"),
     ("BRAINGAME_TOKEN_SECONDS", "0"),
     ("BRAINGAME_TOKEN_SECONDS", "1h"),
     ("BRAINGAME_TOKEN_SECONDS", "31536001"),
@@ -340,3 +378,17 @@ def test_help_names_bounds_unit_and_default_of_every_setting(capsys: pytest.Capt
         said = f"{fact.variable}; {fact.measure or 'text'} (default: {fact.shown(fact.default)})"
         assert "".join(said.split()) in shown
         assert fact.description
+
+
+def test_certificate_and_key_come_together() -> None:
+    for flag in ("--tls-certificate", "--tls-key"):
+        with pytest.raises(SettingError, match="needed together"):
+            parse_settings([flag, "file.pem"])
+    both = parse_settings(["--tls-certificate", "a.pem", "--tls-key", "b.pem"])
+    assert (both.tls_certificate, both.tls_key) == (Path("a.pem"), Path("b.pem"))
+
+
+def test_largest_message_has_room_in_what_may_come_at_once() -> None:
+    with pytest.raises(SettingError, match="BRAINGAME_MESSAGES_AT_ONCE"):
+        parse_settings(["--messages-at-once", "100"])
+    parse_settings(["--messages-at-once", "100", "--player-message-bytes", "1000000"])

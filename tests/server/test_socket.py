@@ -460,13 +460,10 @@ async def test_what_looks_like_a_message_in_the_middle_of_another_is_a_part_of_i
         assert await frames.close_code() == CloseCode.NOT_UTF8
 
 
-async def test_fragments_that_are_too_big_together_are_refused(
-    stores: Stores, database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(node, "MAX_MESSAGE_BYTES", 1000)
-    async with edge_on(stores, database_url) as edge, raw_to(edge) as raw:
+async def test_fragments_that_are_too_big_together_are_refused(stores: Stores, database_url: str) -> None:
+    async with edge_on(stores, database_url, message_bytes=4096) as edge, raw_to(edge) as raw:
         frames = await frames_of(edge, raw)
-        raw.writer.write(frame(" " * 600, fin=False) + frame(" " * 600, Opcode.CONT))
+        raw.writer.write(frame(" " * 2500, fin=False) + frame(" " * 2500, Opcode.CONT))
         assert await frames.close_code() == CloseCode.TOO_BIG
 
 

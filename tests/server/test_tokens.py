@@ -174,3 +174,41 @@ def test_player_and_login_are_uuids(tokens: Tokens) -> None:
     read = tokens.read(tokens.issue(PLAYER, SID)[0])
     assert isinstance(read.player_id, UUID)
     assert isinstance(read.sid, UUID)
+
+
+# Another secret takes the place of one
+
+
+OLD, NEW = "the secret that was there before, long", "the secret that is there by now, long"
+
+
+def test_tokens_of_the_previous_secret_go_on_and_new_ones_are_of_the_new(clock: FakeClock) -> None:
+    old, _ = Tokens(OLD, LIFE, clock).issue(PLAYER, SID)
+    rotated = Tokens(NEW, LIFE, clock, OLD)
+    assert rotated.read(old).sid == SID
+    new, _ = rotated.issue(PLAYER, SID)
+    assert Tokens(NEW, LIFE, clock).read(new).sid == SID
+    with pytest.raises(RequestError):
+        Tokens(OLD, LIFE, clock).read(new)
+
+
+def test_nodes_may_be_rotated_one_after_the_other(clock: FakeClock) -> None:
+    # Before any node signs by the new secret, all of them take it.
+    first, second = Tokens(OLD, LIFE, clock, NEW), Tokens(NEW, LIFE, clock, OLD)
+    for ours, theirs in ((first, second), (second, first)):
+        assert ours.read(theirs.issue(PLAYER, SID)[0]).sid == SID
+
+
+def test_previous_secret_that_is_dropped_is_refused(clock: FakeClock) -> None:
+    old, _ = Tokens(OLD, LIFE, clock).issue(PLAYER, SID)
+    with pytest.raises(RequestError) as caught:
+        Tokens(NEW, LIFE, clock).read(old)
+    assert caught.value.code is ErrorCode.UNAUTHENTICATED
+
+
+def test_expired_token_of_the_previous_secret_has_expired(clock: FakeClock) -> None:
+    old, _ = Tokens(OLD, LIFE, clock).issue(PLAYER, SID)
+    clock.advance(hours=2)
+    with pytest.raises(RequestError) as caught:
+        Tokens(NEW, LIFE, clock, OLD).read(old)
+    assert caught.value.code is ErrorCode.TOKEN_EXPIRED

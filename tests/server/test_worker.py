@@ -52,7 +52,12 @@ class Worker:
 
 @pytest.fixture
 def settings(stores: Stores, database_url: str) -> Settings:
-    return Settings(port=0, database_url=database_url, redis_url=stores.redis_url, jwt_secret="x" * 32)
+    return Settings(
+        port=0,
+        database_url=database_url,
+        redis_url=stores.redis_url,
+        jwt_secret="a secret for tests that is long enough",
+    )
 
 
 @pytest.mark.parametrize("how", ["the parent is gone", "SIGTERM", "SIGINT"])

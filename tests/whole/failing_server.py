@@ -23,18 +23,18 @@ def fail() -> None:
     register, log_in, resume = Authentication.register_and_log_in, Authentication.log_in, Authentication.resume
     act_at_once = Sessions.act_at_once
 
-    async def failing_register(self: Authentication, data: Any) -> Any:
+    async def failing_register(self: Authentication, data: Any, address: str | None = None) -> Any:
         if MARK in data.username:
             error = asyncpg.UniqueViolationError('duplicate key value violates unique constraint "players_email_key"')
             error.detail = f"Key (email_key)=({data.email}) already exists, {data.password}."
             raise error
-        return await register(self, data)
+        return await register(self, data, address)
 
-    async def failing_log_in(self: Authentication, data: Any) -> Any:
+    async def failing_log_in(self: Authentication, data: Any, address: str | None = None) -> Any:
         if MARK in data.email:
             kept = data.password
             raise RuntimeError(f"{data!r} {kept!r} {data.password}")
-        return await log_in(self, data)
+        return await log_in(self, data, address)
 
     async def failing_resume(self: Authentication, token: str) -> Any:
         if MARK in token:

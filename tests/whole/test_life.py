@@ -63,7 +63,11 @@ async def test_ready_is_one_line_and_logs_go_to_standard_error(settings: dict[st
 
 
 async def test_migrate_sets_an_empty_database_up(stores: Stores, empty_database_url: str) -> None:
-    settings = {"DATABASE_URL": empty_database_url, "REDIS_URL": stores.redis_url, "BRAINGAME_JWT_SECRET": "x" * 32}
+    settings = {
+        "DATABASE_URL": empty_database_url,
+        "REDIS_URL": stores.redis_url,
+        "BRAINGAME_JWT_SECRET": "a secret for tests that is long enough",
+    }
     async with await Server.start("--migrate", **settings) as server, server.client() as client:
         assert (await client.do("leaderboard.get"))["total"] == 0
 

@@ -149,7 +149,11 @@ async def test_what_is_acknowledged_is_on_disk_whatever_the_default(arena: Arena
 
 
 async def test_server_that_does_not_know_of_the_pooler_says_what_to_set(arena: Arena, bouncers: list[Bouncer]) -> None:
-    server = await Server.spawn(DATABASE_URL=bouncers[0].url, REDIS_URL=arena.redis_url, BRAINGAME_JWT_SECRET="x" * 32)
+    server = await Server.spawn(
+        DATABASE_URL=bouncers[0].url,
+        REDIS_URL=arena.redis_url,
+        BRAINGAME_JWT_SECRET="a secret for tests that is long enough",
+    )
     assert await server.exit_code() == 2
     (line,) = server.log.splitlines()
     assert re.match("Brain Game cannot start: BRAINGAME_DATABASE_POOLER: .*`transaction`", line), line
