@@ -44,8 +44,17 @@ class Collector:
 
     async def until(self, *names: str) -> None:
         """Wait for a span of each name."""
+        for name in names:
+            await self.one(name)
+
+    async def one(self, name: str, **wanted: str | int) -> SpanMessage:
+        """The first span of a name with these attributes of ours, waiting for it."""
+        expected = {f"braingame.{key}": value for key, value in wanted.items()}
         async with asyncio.timeout(DEADLINE):
-            while not all(map(self.named, names)):
+            while True:
+                for span in self.named(name):
+                    if expected.items() <= attributes(span).items():
+                        return span
                 self._news.clear()
                 await self._news.wait()
 
