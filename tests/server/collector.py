@@ -43,17 +43,20 @@ class Collector:
         return [span for span in self.spans if span.name == name]
 
     async def until(self, *names: str) -> None:
-        """Wait until one trace has a span of each name: what belongs together may come in several pieces."""
+        """Wait for a span of each name."""
+        for name in names:
+            await self.one(name)
+
+    async def one(self, name: str, **wanted: str | int) -> SpanMessage:
+        """The first span of a name with these attributes of ours, waiting for it."""
+        expected = {f"braingame.{key}": value for key, value in wanted.items()}
         async with asyncio.timeout(DEADLINE):
-            while not self._has_trace_of(set(names)):
+            while True:
+                for span in self.named(name):
+                    if expected.items() <= attributes(span).items():
+                        return span
                 self._news.clear()
                 await self._news.wait()
-
-    def _has_trace_of(self, names: set[str]) -> bool:
-        traces: dict[bytes, set[str]] = {}
-        for span in self.spans:
-            traces.setdefault(span.trace_id, set()).add(span.name)
-        return any(names <= found for found in traces.values())
 
     async def until_asked(self, times: int = 1) -> None:
         """Wait until something was sent, taken or not."""

@@ -426,11 +426,13 @@ def test_foreseen_failure_is_an_error_of_the_contract_and_not_logged(
 
 def test_unforeseen_failure_is_internal_and_logged(log: Log, capture: LogCapture) -> None:
     error = KeyError("a secret of ours")
-    found = as_request_error(error, log)
+    found = as_request_error(error, log, type="user.me", player=7)
     assert found.code is ErrorCode.INTERNAL
     assert "secret" not in found.message
     ((line),) = capture.entries
     assert (line["log_level"], line["exc_info"]) == ("error", error)
+    assert (line["type"], line["player"]) == ("user.me", 7)
+    assert found.message.endswith(f"Reference: {line['request']}.")
 
 
 async def test_request_that_is_cancelled_stays_cancelled(

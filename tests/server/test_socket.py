@@ -22,7 +22,7 @@ from protocol.errors import CloseCode
 from server import actions, door, node, socket
 from server.clock import utc_now
 from server.hub import Hub
-from tests.server.clients import Client, client_of
+from tests.server.clients import client_of
 from tests.server.edge import Edge, Raw, edge_on, raw_to, upgrade
 from tests.server.fakes import DEADLINE, MORNING, until
 from tests.server.ladders import Ladder
@@ -527,11 +527,12 @@ async def counted(edge: Edge) -> dict[str, float]:
     return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in text.splitlines() if line[0] != "#"}
 
 
-async def test_ends_refusals_and_routes_are_counted(edge: Edge) -> None:
+async def test_ends_refusals_and_routes_are_counted(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "MESSAGES_AT_ONCE", 20)
+    monkeypatch.setattr(socket, "MESSAGES_PER_SECOND", 0.1)
     async with client_of(edge) as client:
-        for _ in range(9):
+        for _ in range(10):
             await client.connection.send("nonsense")
-        await client.connection.send("nonsense")
         assert await client.closed() == CloseCode.MALFORMED
     async with client_of(edge) as polite:
         await polite.error("no.such.type")
@@ -539,9 +540,11 @@ async def test_ends_refusals_and_routes_are_counted(edge: Edge) -> None:
         rude.send(*upgrade(edge))
         await rude.answer()
     async with client_of(edge) as flooding:
-        for _ in range(450):
+        for _ in range(21):
             await flooding.send("ping")
-        await until_refused(flooding)
+        for request in range(1, 21):
+            await flooding.reply(request)
+        assert (await flooding.reply(21))["data"]["code"] == "rate_limited"
     async with aiohttp.ClientSession(edge.http) as http:
         await http.get("/static/app-that-is-not-there.js")
         await http.get("/nothing/that/is/there")
@@ -560,14 +563,6 @@ async def test_ends_refusals_and_routes_are_counted(edge: Edge) -> None:
     assert 'method="other",route="none",status="4xx"}' in routes
     assert not any("not-there" in route for route in routes)
     assert any('status="4xx"' in route and "/api/admin/" in route for route in routes)
-
-
-async def until_refused(client: Client) -> None:
-    while True:
-        message = await client.receive()
-        if message["type"] == "error":
-            assert message["data"]["code"] == "rate_limited"
-            return
 
 
 # Draining
