@@ -48,7 +48,7 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "bench": frozenset({"client", "game", "protocol", "server", "storage"})
     | {"aiohttp", "psutil", "structlog", "uvloop", "websockets"}
     | {"asyncpg", "bcrypt", "fastapi", "matplotlib", "redis", "uvicorn"},
-    "tools": frozenset(),  # for those who work on the server: runs before anything is installed
+    "tools": frozenset({"pip"}),  # the hashes of what is installed, by the index that pip goes to
     "run_server": frozenset({"server", "conformance", "uvloop"}),
 }
 

@@ -25,6 +25,7 @@ from server.clock import utc_now
 from server.door import Doorman
 from server.hub import Hub
 from server.limits import SocketLimits
+from server.metrics import Metrics
 from server.origins import OriginPolicy
 from server.socket import Connection, Surroundings
 
@@ -197,6 +198,8 @@ class _Log:
 
 class _Handlers:
     """Answers a ping, and refuses all else as a server would whose visitor is nobody."""
+
+    metrics = Metrics()
 
     def answer_at_once(self, *_: object) -> bool:
         return False

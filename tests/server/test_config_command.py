@@ -17,7 +17,7 @@ from tests.server_process import ROOT
 SECRETS = {
     "DATABASE_URL": "postgresql://u:hunter2@h/d?sslpassword=hunter2",
     "REDIS_URL": "redis+sentinel://:hunter2@h/main/0?sentinel_password=hunter2",
-    "BRAINGAME_JWT_SECRET": "hunter2" * 5,
+    "BRAINGAME_JWT_SECRET": "hunter2 and more, for it has to be long",
     "BRAINGAME_DEEPAI_KEY": "hunter2",
     "BRAINGAME_DEEPAI_URL": "https://u:hunter2@h/",
 }
@@ -43,7 +43,7 @@ def test_every_setting_is_a_line_with_value_and_source(
 ) -> None:
     (tmp_path / ".env").write_text("# ours\n\nexport BRAINGAME_STAGES=5\nBRAINGAME_HOST=::1\n", encoding="utf-8")
     (tmp_path / "credentials").mkdir()
-    (tmp_path / "credentials/braingame_jwt_secret").write_text("x" * 32 + "\n", encoding="utf-8")
+    (tmp_path / "credentials/braingame_jwt_secret").write_text("a secret of this test, long enough\n", encoding="utf-8")
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "credentials"))
     monkeypatch.setenv("BRAINGAME_HOST", "::")
     head, *lines = config("--port", "9").splitlines()

@@ -158,7 +158,7 @@ def test_variable_that_no_setting_has_is_warned_about_at_the_start(
 ) -> None:
     monkeypatch.setenv("BRAINGAME_PROT", "1")
     nowhere = ["--database-url", "postgresql://x@127.0.0.1:1/y", "--redis-url", "redis://127.0.0.1:1"]
-    assert run(nowhere) == EXIT_CANNOT_START
+    assert run([*nowhere, "--jwt-secret", "a secret of this test, long enough"]) == EXIT_CANNOT_START
     warning, complaint = capsys.readouterr().err.splitlines()
     logged = json.loads(warning)
     assert (logged["level"], logged["event"]) == ("warning", "unknown setting")

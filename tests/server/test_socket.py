@@ -527,31 +527,31 @@ async def counted(edge: Edge) -> dict[str, float]:
     return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in text.splitlines() if line[0] != "#"}
 
 
-async def test_ends_refusals_and_routes_are_counted(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(socket, "MESSAGES_AT_ONCE", 20)
-    monkeypatch.setattr(socket, "MESSAGES_PER_SECOND", 0.1)
-    async with client_of(edge) as client:
-        for _ in range(10):
-            await client.connection.send("nonsense")
-        assert await client.closed() == CloseCode.MALFORMED
-    async with client_of(edge) as polite:
-        await polite.error("no.such.type")
-    async with raw_to(edge) as rude:
-        rude.send(*upgrade(edge))
-        await rude.answer()
-    async with client_of(edge) as flooding:
-        for _ in range(21):
-            await flooding.send("ping")
-        for request in range(1, 21):
-            await flooding.reply(request)
-        assert (await flooding.reply(21))["data"]["code"] == "rate_limited"
-    async with aiohttp.ClientSession(edge.http) as http:
-        await http.get("/static/app-that-is-not-there.js")
-        await http.get("/nothing/that/is/there")
-        await http.get("/api/admin/acts")
-    async with asyncio.timeout(DEADLINE):
-        while (found := await counted(edge))['braingame_closes_total{code="1006"}'] < 1:
-            await asyncio.sleep(0)
+async def test_ends_refusals_and_routes_are_counted(stores: Stores, database_url: str) -> None:
+    few = {"messages_at_once": 20, "messages_per_second": 0.1, "player_message_bytes": 65536}
+    async with edge_on(stores, database_url, **few) as edge:
+        async with client_of(edge) as client:
+            for _ in range(10):
+                await client.connection.send("nonsense")
+            assert await client.closed() == CloseCode.MALFORMED
+        async with client_of(edge) as polite:
+            await polite.error("no.such.type")
+        async with raw_to(edge) as rude:
+            rude.send(*upgrade(edge))
+            await rude.answer()
+        async with client_of(edge) as flooding:
+            for _ in range(21):
+                await flooding.send("ping")
+            for request in range(1, 21):
+                await flooding.reply(request)
+            assert (await flooding.reply(21))["data"]["code"] == "rate_limited"
+        async with aiohttp.ClientSession(edge.http) as http:
+            await http.get("/static/app-that-is-not-there.js")
+            await http.get("/nothing/that/is/there")
+            await http.get("/api/admin/acts")
+        async with asyncio.timeout(DEADLINE):
+            while (found := await counted(edge))['braingame_closes_total{code="1006"}'] < 1:
+                await asyncio.sleep(0)
     assert found['braingame_closes_total{code="4400"}'] == 1
     assert found['braingame_closes_total{code="1000"}'] >= 1
     assert found['braingame_limits_hit_total{limit="socket_messages"}'] >= 1

@@ -77,7 +77,8 @@ async def test_collector_that_is_away_is_told_of_once_and_stops_nothing(stores: 
     async with collector() as gone:
         url = gone.url
     # Nobody listens there any more.
-    async with edge_on(stores, database_url, traces_url=url, traces_share=1) as edge, client_to(edge.ws) as player:
+    traced = {"traces_url": url, "traces_share": 1, "limits": False}
+    async with edge_on(stores, database_url, **traced) as edge, client_to(edge.ws) as player:
         await player.register("untraced")
         async with asyncio.timeout(DEADLINE):
             while not (told := [line for line in edge.capture.entries if "traces" in line["event"]]):
