@@ -46,7 +46,7 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "bench": frozenset({"client", "game", "protocol", "server", "storage"})
     | {"aiohttp", "psutil", "structlog", "uvloop", "websockets"}
     | {"asyncpg", "bcrypt", "fastapi", "matplotlib", "redis", "uvicorn"},
-    "tools": frozenset(),  # for those who work on the server: runs before anything is installed
+    "tools": frozenset({"pip"}),  # for those who work on the server; pip knows its own index
     "run_server": frozenset({"server", "conformance", "uvloop"}),
 }
 

@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from pip._internal.models.index import PyPI
+
 ROOT: Final = Path(__file__).parent.parent
 FILES: Final = (
     "requirements.txt",
@@ -134,7 +136,7 @@ def _index() -> str:
     asked = subprocess.run(
         [sys.executable, "-m", "pip", "config", "get", "global.index-url"], capture_output=True, text=True, check=False
     )
-    return os.environ.get("PIP_INDEX_URL") or asked.stdout.strip() or "https://pypi.org/simple"
+    return os.environ.get("PIP_INDEX_URL") or asked.stdout.strip() or PyPI.simple_url
 
 
 def _pins() -> Iterator[Pin]:
