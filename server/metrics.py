@@ -47,6 +47,10 @@ _LIMITS: Final = (
     "login_address",
     "login_account",
     "register_address",
+    "doorway_connections",
+    "subscriptions",
+    "message_fragments",
+    "message_seconds",
 )
 
 

@@ -136,7 +136,7 @@ def _index() -> str:
     asked = subprocess.run(
         [sys.executable, "-m", "pip", "config", "get", "global.index-url"], capture_output=True, text=True, check=False
     )
-    return os.environ.get("PIP_INDEX_URL") or asked.stdout.strip() or str(PyPI.simple_url)
+    return os.environ.get("PIP_INDEX_URL") or asked.stdout.strip() or PyPI.simple_url
 
 
 def _pins() -> Iterator[Pin]:

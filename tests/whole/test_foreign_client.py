@@ -23,6 +23,7 @@ async def test_two_players_and_a_spectator_in_node_agree_on_the_board(
         "DATABASE_URL": database_url,
         "REDIS_URL": stores.redis_url,
         "BRAINGAME_DATA_DIR": str(tmp_path),
+        "BRAINGAME_JWT_SECRET": "a secret for tests that is long enough",
     }
     async with await ServerProcess.start(**settings) as server:
         client = await asyncio.create_subprocess_exec(
