@@ -14,7 +14,9 @@ from typing import Final
 
 #: KB that a process may grow by in a minute. The load sends 18,000 actions and opens some 600 sockets a minute: were
 #: the smallest of objects (56 bytes) left behind by each action, it would be 1,000 KB; by each socket the least that
-#: one has (a timer and what it calls, 250 bytes), 150. Known to grow are six new accounts a minute, some 2 KB each.
+#: one has (a timer and what it calls, 250 bytes), 150. Known to grow are six new accounts a minute, some 2 KB each, and
+#: the cache of verified tokens (server/tokens.py): some 115 a minute that were never seen before, 750 bytes each as
+#: tracemalloc has them, until 10,000 are kept, which is after an hour.
 GROWTH_KB_A_MINUTE: Final = 128.0
 #: The same as a share of the process, for those of several hundred MB: three fifths in twenty hours.
 GROWTH_SHARE_A_MINUTE: Final = 0.0005
