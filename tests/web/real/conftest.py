@@ -18,6 +18,7 @@ async def settings(database_url: str, stores: Stores, tmp_path: Path) -> dict[st
         "DATABASE_URL": database_url,
         "REDIS_URL": stores.redis_url,
         "BRAINGAME_DATA_DIR": str(tmp_path),
+        "BRAINGAME_JWT_SECRET": "a secret for tests that is long enough",
     }
 
 
