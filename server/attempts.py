@@ -25,9 +25,9 @@ from storage.postgres import StoreUnavailable
 
 T = TypeVar("T")
 
-#: Wrong passwords for an account from one address that are free: who has forgotten it tries some, and ten of a million
-#: guess nobody's. One is forgiven each minute.
-FAILURES_PER_ACCOUNT: Final = 10
+#: Wrong passwords for an account from one address that are free: who has forgotten it tries some, and thirty of a
+#: million guess nobody's. One is forgiven each minute.
+FAILURES_PER_ACCOUNT: Final = 30
 #: The same for an account from anywhere (NIST SP 800-63B, 3.2.2, has a hundred as the most).
 FAILURES_PER_ACCOUNT_ANYWHERE: Final = 100
 #: The same for an address, whatever the accounts: a school where everybody mistypes some times. One is forgiven in ten

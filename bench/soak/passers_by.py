@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Final
@@ -103,6 +104,11 @@ async def send_too_much(house: House) -> None:
     await visitor.closed_with(1009)
 
 
+def _nobody() -> str:
+    # Another one each time: guesses at one account are slowed down.
+    return f"nobody-{secrets.token_hex(4)}@soak.test"
+
+
 async def ask_wrongly(house: House) -> None:
     """Requests of a spectator that are refused."""
     visitor = await enter(house.url, house.tally)
@@ -111,14 +117,14 @@ async def ask_wrongly(house: House) -> None:
         await visitor.is_refused("unauthenticated", "session.start")
         await visitor.is_refused("unknown_board", "leaderboard.subscribe", board="monthly")
         await visitor.is_refused("invalid", "leaderboard.get", limit=0)
-        await visitor.is_refused("invalid_credentials", "auth.login", email="nobody@soak.test", password="guessed")
+        await visitor.is_refused("invalid_credentials", "auth.login", email=_nobody(), password="guessed")
     finally:
         visitor.drop()
 
 
 async def ask_wrongly_over_http(house: House) -> None:
     """The same over HTTP, and what is no JSON."""
-    await house.post("/login", 401, email="nobody@soak.test", password="guessed wrong")
+    await house.post("/login", 401, email=_nobody(), password="guessed wrong")
     await house.post("/api/sessions", 401)
     await house.post("/nowhere", 404)
     await house.post("/register", 400, email="no address", username="", password="short")

@@ -148,7 +148,11 @@ async def test_socket_follows_all_boards_that_there_are(edge: Edge) -> None:
 
 
 async def test_wrong_passwords_are_slowed_down_and_open_sockets_are_not(stores: Stores, database_url: str) -> None:
-    async with edge_on(stores, database_url) as edge, client_of(edge) as ada, client_of(edge) as guesser:
+    async with (
+        edge_on(stores, database_url, failures_per_account=10) as edge,
+        client_of(edge) as ada,
+        client_of(edge) as guesser,
+    ):
         await ada.register("Ada")
         wrong = {"email": "Ada@example.test", "password": "wrong horse"}
         for _ in range(11):
