@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -22,6 +21,14 @@ _ID: Final[TypeAdapter[RequestId]] = TypeAdapter(RequestId)
 #: An error names at most this many fields, so that a bad request cannot be answered with something far larger.
 MAX_FIELDS_NAMED: Final = 20
 _MAX_NAME_ECHOED: Final = 64
+#: Errors that are looked at one by one; pydantic makes an object for each before any can be left out.
+_MAX_ERRORS: Final = 2000
+#: Commas and colons of a text that is read at all. Each may be a value or a name, which costs a microsecond or two, so
+#: that megabytes of them would hold up everybody. A drawing has at most 20,000 numbers; no message has 20 names,
+#: and who has mistaken itself that often is still told where.
+_LONG: Final = 4096
+_MAX_COMMAS: Final = 25_000
+_MAX_COLONS: Final = 10_000
 
 Data = TypeVar("Data", bound=Wire)
 
@@ -36,7 +43,10 @@ class UndecodableError(Exception):
 
 
 def decode(text: bytes | bytearray | memoryview) -> ClientMessage:
-    """One frame's text (UTF-8) as a message; raises UndecodableError with `malformed`, `unknown_type` or `invalid`."""
+    """One frame's text (UTF-8) as a message; raises UndecodableError with `malformed`, `unknown_type`, `invalid`, or
+    `too_large` for one of more parts than are looked at."""
+    if len(text) > _LONG and (refusal := _many_parts(bytes(text))) is not None:
+        raise UndecodableError(None, refusal)
     try:
         return _read(bytes(text), by_alias=True, by_name=False)  # type: ignore[no-any-return]
     except ValidationError as error:
@@ -46,8 +56,10 @@ def decode(text: bytes | bytearray | memoryview) -> ClientMessage:
 
 def decode_data(model: type[Data], body: bytes, /, **more: Any) -> Data:
     """An HTTP body as the `data` of a message; no body counts as an empty object. `more` are fields that came by
-    another way, such as a header; given in both, they have to be the same. Raises RequestError with `malformed` or
-    `invalid`."""
+    another way, such as a header; given in both, they have to be the same. Raises RequestError with `malformed`,
+    `invalid` or `too_large`."""
+    if len(body) > _LONG and (refusal := _many_parts(body)) is not None:
+        raise refusal
     fields = _parse(body) if body else {}
     if not isinstance(fields, dict):
         raise RequestError(ErrorCode.MALFORMED, "The body is not a JSON object.")
@@ -56,7 +68,7 @@ def decode_data(model: type[Data], body: bytes, /, **more: Any) -> Data:
     try:
         return model.model_validate({**fields, **more}, by_alias=True, by_name=False)
     except ValidationError as error:
-        raise RequestError(ErrorCode.INVALID, fields=_problems(error.errors(), drop=0)) from None
+        raise RequestError(ErrorCode.INVALID, fields=_problems(error, drop=0)) from None
 
 
 def decode_server_message(text: str | bytes) -> ServerMessage:
@@ -116,13 +128,21 @@ def _explain(text: bytes, error: ValidationError) -> UndecodableError:
     if kind not in CLIENT_TYPES:
         name = kind if len(kind) <= _MAX_NAME_ECHOED else f"{kind[:_MAX_NAME_ECHOED]}…"
         return UndecodableError(re, RequestError(ErrorCode.UNKNOWN_TYPE, f"There is no message of type {name!r}."))
-    fields = _problems(error.errors(), drop=1)
+    fields = _problems(error, drop=1)
     return UndecodableError(re, RequestError(ErrorCode.INVALID, fields=fields))
 
 
-def _problems(errors: Sequence[ErrorDetails], drop: int) -> list[FieldProblem]:
+def _many_parts(text: bytes) -> RequestError | None:
+    if text.count(b",") > _MAX_COMMAS or text.count(b":") > _MAX_COLONS:
+        return RequestError(ErrorCode.TOO_LARGE, "The message has more parts than any that is understood.")
+    return None
+
+
+def _problems(refused: ValidationError, drop: int) -> list[FieldProblem]:
+    if refused.error_count() > _MAX_ERRORS:
+        return [FieldProblem("data" if drop else "", f"{refused.error_count()} values are not as they should be")]
     problems: dict[str, FieldProblem] = {}
-    for error in errors:
+    for error in refused.errors(include_url=False, include_context=False, include_input=False):
         location = [str(part)[:_MAX_NAME_ECHOED] for part in error["loc"][drop:]]
         if drop and location[:1] == ["data"] and len(location) > 1:
             # Paths are those inside `data`, the same over HTTP.

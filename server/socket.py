@@ -12,7 +12,7 @@ import socket
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import uuid4
 
 from websockets.frames import CloseCode as CloseFrameCode
@@ -74,6 +74,8 @@ _HIGH_WATER: Final = 64 * 1024
 #: Bytes that the kernel holds beyond that (it takes twice the number). By itself it would let them grow to megabytes
 #: for a slow reader, and none of them can be left out any more; a board at its fastest needs some 100 KB a second.
 _KERNEL_ROOM: Final = 32 * 1024
+#: Bytes that wait for a reader who reads nothing, all told: a thousand states of a session.
+_MOST_UNSENT: Final = 256 * 1024
 #: Messages that wait for their turn before no more is read from the network, and their bytes.
 _INBOX_FULL: Final = 32
 _INBOX_FULL_BYTES: Final = 1024 * 1024
@@ -97,6 +99,14 @@ class Surroundings:
     limit_hit: Callable[[str], None] = lambda _limit: None
 
 
+class Refused(NamedTuple):
+    """What stands in the inbox for a text that is no request. Not the exception: its traceback would lead back to who
+    keeps it, through all that was read, and only the garbage collector would free it."""
+
+    re: str | int | None
+    error: RequestError
+
+
 class Connection(asyncio.Protocol):
     """A socket after its handshake. Everything here runs on the event loop's thread."""
 
@@ -117,7 +127,7 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._following: dict[Board, int] = {}
         self._behind: set[Board] = set()
-        self._inbox: deque[tuple[ClientMessage | UndecodableError, int]] = deque()
+        self._inbox: deque[tuple[ClientMessage | Refused, int]] = deque()
         self._inbox_bytes = 0
         self._fragments: list[bytes] = []
         #: The request that is being answered, and the task that does so, where it takes its time.
@@ -278,14 +288,14 @@ class Connection(asyncio.Protocol):
             # What comes after the server has said that it stops is not begun: the client sends it again elsewhere.
             return
         try:
-            request: ClientMessage | UndecodableError = decode(text)
+            request: ClientMessage | Refused = decode(text)
         except UndecodableError as error:
             try:
                 text.decode()
             except UnicodeDecodeError:
                 self.close(CloseCode.NOT_UTF8, "not UTF-8")
                 return
-            request = error
+            request = Refused(error.re, error.error)
         self._inbox.append((request, len(text) + pieces * BYTES_OF_ONE_FRAGMENT))
         self._inbox_bytes += len(text) + pieces * BYTES_OF_ONE_FRAGMENT
         if self._current is None:
@@ -312,7 +322,7 @@ class Connection(asyncio.Protocol):
         if self._draining and self._current is None and not self._congested:
             self.close(CloseCode.GOING_AWAY, "the server stops")
 
-    def _begin(self, request: ClientMessage | UndecodableError, size: int) -> None:
+    def _begin(self, request: ClientMessage | Refused, size: int) -> None:
         # Before anything else, or what is not understood would be a way around the limits.
         cost = 1 + size // BYTES_OF_ONE_MESSAGE
         wait = self._bucket.take(self._loop.time(), cost) if self._around.rate_limited else 0.0
@@ -321,12 +331,12 @@ class Connection(asyncio.Protocol):
             wait, limit = self._player_bucket.take(self._loop.time(), cost), "player_messages"
         if wait:
             self._around.limit_hit(limit)
-            re = request.re if isinstance(request, UndecodableError) else request.id
+            re = request.re if isinstance(request, Refused) else request.id
             self._send(encode_error(re, RequestError(ErrorCode.RATE_LIMITED, retry_after_ms=milliseconds(wait))))
             if self._refusals.take(self._loop.time()):
                 self.close(CloseCode.FLOODING, "too many messages")
             return
-        if isinstance(request, UndecodableError):
+        if isinstance(request, Refused):
             self._around.actions.metrics.request(NO_TYPE, request.error.code)
             self._send(encode_error(request.re, request.error))
             malformed = request.error.code is ErrorCode.MALFORMED
@@ -413,7 +423,12 @@ class Connection(asyncio.Protocol):
         self._watch_purpose()
 
     def push(self, payload: bytes) -> None:
-        """Send a message that nobody asked for."""
+        """Send a message that nobody asked for. Who reads none of them is closed when too many wait: a player's own
+        sockets are told of each of its actions, and those of one account are many."""
+        if self._congested and self.unsent > _MOST_UNSENT:
+            if not self._closing:
+                self._stuck()
+            return
         self._send(payload)
 
     def push_board(self, board: Board, frame: bytes) -> None:

@@ -58,7 +58,7 @@ def problems(text: bytes) -> dict[str, str]:
 
 def check_refusal(refusal: UndecodableError) -> None:
     """Whatever was sent: the error is one of three, and a client can read it."""
-    assert refusal.error.code in (ErrorCode.MALFORMED, ErrorCode.UNKNOWN_TYPE, ErrorCode.INVALID)
+    assert refusal.error.code in (ErrorCode.MALFORMED, ErrorCode.UNKNOWN_TYPE, ErrorCode.INVALID, ErrorCode.TOO_LARGE)
     assert bool(refusal.error.fields) is (refusal.error.code is ErrorCode.INVALID)
     assert len(refusal.error.fields) <= MAX_FIELDS_NAMED
     text = encode_error(refusal.re, refusal.error)
@@ -702,3 +702,33 @@ def test_client_does_not_take_what_no_server_sends(text: str) -> None:
 def test_undecodable_text_says_why() -> None:
     refusal = refused(b"{")
     assert str(refusal) == "This is not JSON."
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "{" + ",".join(f'"{name}":1' for name in range(10_001)) + "}",
+        '{"answer":[' + ",".join(["[]"] * 30_000) + "]}",
+    ],
+)
+def test_text_of_more_parts_than_any_message_has_is_not_read(data: str) -> None:
+    with pytest.raises(UndecodableError) as refused:
+        decode(f'{{"type":"ping","id":1,"data":{data}}}'.encode())
+    assert (refused.value.re, refused.value.error.code) == (None, ErrorCode.TOO_LARGE)
+    with pytest.raises(RequestError) as error:
+        decode_data(NoData, data.encode())
+    assert error.value.code is ErrorCode.TOO_LARGE
+
+
+def test_many_problems_are_counted_not_named() -> None:
+    data = "{" + ",".join(f'"{name}":1' for name in range(2001)) + "}"
+    with pytest.raises(UndecodableError) as refused:
+        decode(f'{{"type":"ping","id":1,"data":{data}}}'.encode())
+    assert refused.value.re == 1
+    assert refused.value.error.fields == (FieldProblem("data", "2001 values are not as they should be"),)
+
+
+def test_largest_drawing_is_read() -> None:
+    strokes = [[number % 1000 for number in range(100)] for _ in range(200)]
+    message = decode(json.dumps({"type": "stage.answer", "id": 1, "data": {"answer": {"strokes": strokes}}}).encode())
+    assert message.type == "stage.answer"

@@ -18,11 +18,12 @@ import pytest
 from websockets.frames import Opcode
 
 from game.ranking import Entry
-from protocol.errors import CloseCode
+from protocol.codec import UndecodableError
+from protocol.errors import CloseCode, RequestError
 from server import actions, door, node, socket
 from server.clock import utc_now
 from server.hub import Hub
-from tests.server.clients import client_of
+from tests.server.clients import client_of, client_to
 from tests.server.edge import Edge, Raw, edge_on, raw_to, upgrade
 from tests.server.fakes import DEADLINE, MORNING, until
 from tests.server.ladders import Ladder
@@ -374,6 +375,48 @@ async def test_socket_that_has_gone_leaves_nothing_for_the_garbage_collector(
         assert len(left) == 2
     finally:
         gc.enable()
+
+
+def refusals() -> int:
+    return sum(isinstance(one, UndecodableError | RequestError) for one in gc.get_objects())
+
+
+async def test_refused_messages_leave_nothing_for_the_garbage_collector(edge: Edge) -> None:
+    wrong = '{"type": "ping", "id": 1, "data": {"never heard of": 1}}'
+    async with client_of(edge) as client:
+        await client.push("welcome")
+        for text in (wrong, "{", '{"type": "user.me", "id": 1}'):
+            await client.connection.send(text)
+            assert (await client.receive())["type"] == "error"
+        gc.collect()
+        gc.disable()
+        try:
+            before = refusals()  # those of other tests, which pytest may hold
+            for _ in range(50):
+                for text in (wrong, '{"type": "user.me", "id": 1}'):
+                    await client.connection.send(text)
+                    await client.receive()
+            assert refusals() <= before
+        finally:
+            gc.enable()
+
+
+async def test_many_pushes_to_a_socket_that_reads_nothing_close_it(
+    stores: Stores, database_url: str, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket, "_MOST_UNSENT", 2_000)
+    async with edge_on(stores, database_url, limits=False) as edge, raw_to(edge, room=ROOM) as raw:
+        frames = await frames_of(edge, raw)
+        frames.send("auth.register", email="ada@example.test", username="ada", password="correct horse")
+        token = (await frames.message())["data"]["token"]
+        silent = narrowed(hub)
+        silent._transport.set_write_buffer_limits(high=1)
+        async with client_to(edge.ws, token) as player, asyncio.timeout(DEADLINE):
+            most = 0
+            while len(hub) == 2:
+                await player.do("session.start")
+                most = max(most, silent.unsent)
+            assert 2_000 < most < 4_000
 
 
 async def test_client_that_vanishes_in_the_middle_of_requests_is_forgotten(edge: Edge, hub: Hub) -> None:
