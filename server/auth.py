@@ -79,7 +79,7 @@ class Authentication:
             await self._attempts.registration(address)
         try:
             await self._accounts.check_free(data.email, data.username)
-            password_hash = await self._passwords.hash(data.password)
+            password_hash = await self._passwords.hash(data.password, address)
             player = await self._accounts.register(uuid4(), data.email, data.username, password_hash, self._clock())
         except EmailTaken:
             raise RequestError(ErrorCode.EMAIL_TAKEN) from None
@@ -93,7 +93,7 @@ class Authentication:
         async with self._attempt(data.email, address) as attempt:
             # PostgreSQL takes no NUL in a text, and no email has one.
             found = None if "\0" in data.email else await self._accounts.find_by_email(data.email)
-            attempt.right = await self._passwords.check(data.password, found[1] if found else None)
+            attempt.right = await self._passwords.check(data.password, found[1] if found else None, address)
         if found is None or not attempt.right:
             raise RequestError(ErrorCode.INVALID_CREDENTIALS)
         return await self._open(*found)
@@ -163,10 +163,10 @@ class Authentication:
             old_hash = await self._accounts.password_hash(number)
             # Whoever has found an open login must not guess the password by it either.
             async with self._attempt(login.player.email, address) as attempt:
-                attempt.right = await self._passwords.check(data.password, old_hash)
+                attempt.right = await self._passwords.check(data.password, old_hash, address)
             if not attempt.right:
                 raise RequestError(ErrorCode.INVALID_CREDENTIALS, "The password is wrong.")
-            new_hash = await self._passwords.hash(data.new_password)
+            new_hash = await self._passwords.hash(data.new_password, address)
             return await self._accounts.change_password(number, old_hash, new_hash, login.sid, self._clock())
         except AccountGone:
             raise RequestError(ErrorCode.TOKEN_REVOKED) from None

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Final, TypeVar
+from typing import Final
 
 import bcrypt
 
 from protocol.errors import ErrorCode, RequestError
+from server.fair_pool import FairPool
 
 #: How many may wait for their turn: a class that registers together, not a crowd whose last ones have long gone away.
 MAX_WAITING: Final = 1000
+#: How many of one address: some classes. Addresses take turns, so these delay nobody but each other.
+MAX_WAITING_OF_ONE: Final = 250
 _NICENESS: Final = 10
 _BCRYPT_READS_BYTES: Final = 72
-T = TypeVar("T")
 
 _SALT: Final = "abcdefghijklmnopqrstuu"
 _DIGEST: Final = "abcdefghijklmnopqrstuvwxyzabcde"
@@ -29,44 +28,47 @@ class Passwords:
     def __init__(self, cost: int, *, threads: int | None = None) -> None:
         self._cost = cost
         # bcrypt lets go of the interpreter lock, so one core can hash while another one plays.
-        self._threads = threads or max(1, (os.cpu_count() or 1) - 1)
-        self._pool = ThreadPoolExecutor(self._threads, "bcrypt", initializer=_yield_to_play)
-        self._waiting = 0
+        threads = threads or max(1, (os.cpu_count() or 1) - 1)
+        self._pool = FairPool(
+            threads,
+            "bcrypt",
+            most=MAX_WAITING,
+            most_of_one=MAX_WAITING_OF_ONE,
+            refusal=_too_many,
+            initializer=_yield_to_play,
+        )
         # A hash that no password has: checking against it takes as long as checking against a real one.
         self._nobody = f"$2b${cost:02d}${_SALT}{_DIGEST}"
 
-    async def hash(self, password: str) -> str:
+    # `address` is whose turn it is taken for; None for a client of this machine.
+
+    async def hash(self, password: str, address: str | None = None) -> str:
         """The hash to keep, salt and cost included. Raises RequestError (`unavailable`) when too many wait."""
         encoded = password.encode()
-        hashed = await self._run(lambda: bcrypt.hashpw(encoded, bcrypt.gensalt(self._cost)))
+        hashed = await self._pool.run(lambda: bcrypt.hashpw(encoded, bcrypt.gensalt(self._cost)), address)
         return hashed.decode()
 
-    async def check(self, password: str, password_hash: str | None) -> bool:
+    async def check(self, password: str, password_hash: str | None, address: str | None = None) -> bool:
         """Whether the password has this hash; no hash (an unknown email) takes as long and is never right."""
         encoded = password.encode()
         if len(encoded) > _BCRYPT_READS_BYTES or b"\0" in encoded:
             # Cannot be anybody's password. The time is spent all the same.
             encoded, password_hash = b"", None
         known = (password_hash or self._nobody).encode()
-        matches = await self._run(lambda: bcrypt.checkpw(encoded, known))
+        matches = await self._pool.run(lambda: bcrypt.checkpw(encoded, known), address)
         return matches and password_hash is not None
 
     def waiting(self) -> int:
         """How many wait for their turn."""
-        return max(0, self._waiting - self._threads)
+        return self._pool.waiting()
 
     def close(self) -> None:
         """Stop; what waits is dropped."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._pool.close()
 
-    async def _run(self, work: Callable[[], T]) -> T:
-        if self._waiting >= MAX_WAITING + self._threads:
-            raise RequestError(ErrorCode.UNAVAILABLE, "Too many logins at once; please try again.", retry_after_ms=2000)
-        self._waiting += 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
-        finally:
-            self._waiting -= 1
+
+def _too_many() -> RequestError:
+    return RequestError(ErrorCode.UNAVAILABLE, "Too many logins at once; please try again.", retry_after_ms=2000)
 
 
 def _yield_to_play() -> None:

@@ -11,7 +11,7 @@ import bcrypt
 import pytest
 
 from protocol.errors import ErrorCode, RequestError
-from server.passwords import MAX_WAITING, Passwords
+from server.passwords import MAX_WAITING, MAX_WAITING_OF_ONE, Passwords
 from tests.server.fakes import DEADLINE, until
 
 COST = 5
@@ -160,6 +160,19 @@ async def test_client_that_goes_away_leaves_its_place_in_the_queue(passwords: Pa
     work.go_on.set()
     assert await waiting
     assert await checks[0]
+
+
+async def test_flood_from_one_address_does_not_shut_the_others_out(passwords: Passwords, work: Work) -> None:
+    flood = [asyncio.create_task(passwords.check("password", None, "203.0.113.7")) for _ in range(MAX_WAITING + 100)]
+    await asyncio.sleep(0)
+    assert passwords.waiting() == MAX_WAITING_OF_ONE
+    honest = asyncio.create_task(passwords.check("password", "hash", "198.51.100.1"))
+    await asyncio.sleep(0)
+    work.go_on.set()
+    assert await honest
+    assert passwords.waiting() > MAX_WAITING_OF_ONE - 10  # it was not behind them
+    outcomes = await asyncio.gather(*flood, return_exceptions=True)
+    assert sum(isinstance(outcome, RequestError) for outcome in outcomes) == MAX_WAITING + 100 - MAX_WAITING_OF_ONE - 1
 
 
 async def test_threads_yield_to_play(passwords: Passwords, monkeypatch: pytest.MonkeyPatch) -> None:
