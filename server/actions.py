@@ -434,7 +434,7 @@ class Actions:
 
     async def _answer_stage(self, caller: Caller | Visitor, data: AnswerData) -> SessionData:
         number = _login_of(caller).player.number
-        answering = Answering(data.answer, self._rules.max_stage_score, self._eyes)
+        answering = Answering(number, data.answer, self._rules.max_stage_score, self._eyes)
         outcome = await self._sessions.answer(number, answering, data.key)
         self._tell_others(caller, number, outcome)
         return SessionData.of(
@@ -472,8 +472,9 @@ class Actions:
     # Drawings
 
     async def _compare(self, caller: Caller | Visitor, data: CompareData) -> DistanceData:
-        _login_of(caller)
-        return DistanceData(distance=await self._drawings.distance(data.original_image, data.drawn_image))
+        number = _login_of(caller).player.number
+        distance = await self._drawings.distance(number, data.original_image, data.drawn_image)
+        return DistanceData(distance=distance)
 
     async def _ping(self, _caller: Caller | Visitor, _data: NoData) -> PongData:
         return PongData(server_time=self._clock())

@@ -10,11 +10,14 @@ import asyncio
 import base64
 import json
 import random
+from collections import Counter
 from http import HTTPStatus
 from typing import Final, Protocol
 
 import aiohttp
 
+from protocol.errors import ErrorCode, RequestError
+from server.drawing import MAX_OF_ONE, RETRY_AFTER_MS
 from server.log import Log
 from storage.postgres import StoreUnavailable
 
@@ -32,8 +35,8 @@ _AT_ONCE: Final = 16
 class Checker(Protocol):
     """Refuses what is no picture before it is sent anywhere."""
 
-    async def check(self, *pictures: str) -> None:
-        """Raises ImageUnreadable or ImageTooLarge."""
+    async def check(self, whose: int, *pictures: str) -> None:
+        """Raises ImageUnreadable, ImageTooLarge, or RequestError with `rate_limited`."""
 
 
 class _TryAgain(Exception):
@@ -50,15 +53,29 @@ class DeepAi:
         self._log = log
         self._session: aiohttp.ClientSession | None = None
         self._slots = asyncio.Semaphore(_AT_ONCE)
+        #: Comparisons under way, by player: nobody holds all the slots.
+        self._asked: Counter[int] = Counter()
 
     async def close(self) -> None:
         """Close the connections."""
         if self._session is not None:
             await self._session.close()
 
-    async def distance(self, original: str, drawn: str) -> int:
-        """What the API says, cut to 100. Raises StoreUnavailable when it says nothing useful in time."""
-        await self._checker.check(original, drawn)
+    async def distance(self, whose: int, original: str, drawn: str) -> int:
+        """What the API says, cut to 100. Raises StoreUnavailable when it says nothing useful in time, and RequestError
+        with `rate_limited` for a player who has MAX_OF_ONE under way."""
+        if self._asked[whose] >= MAX_OF_ONE:
+            raise RequestError(ErrorCode.RATE_LIMITED, retry_after_ms=RETRY_AFTER_MS)
+        self._asked[whose] += 1
+        try:
+            await self._checker.check(whose, original, drawn)
+            return await self._judge(original, drawn)
+        finally:
+            self._asked[whose] -= 1
+            if not self._asked[whose]:
+                del self._asked[whose]
+
+    async def _judge(self, original: str, drawn: str) -> int:
         pictures = {"image1": _bytes_of(original), "image2": _bytes_of(drawn)}
         reason = "no answer in time"
         try:

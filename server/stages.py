@@ -22,8 +22,8 @@ T = TypeVar("T")
 class Eyes(Protocol):
     """Where comparing drawings does not hold up anybody else."""
 
-    async def run(self, work: Callable[[], T]) -> T:
-        """Do a piece of work. Raises what it raises, and RequestError with `rate_limited`."""
+    async def run(self, work: Callable[[], T], whose: int) -> T:
+        """Do a piece of a player's work. Raises what it raises, and RequestError with `rate_limited`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +51,9 @@ class Judging:
 
 @dataclass(frozen=True, slots=True)
 class Answering:
-    """The request to answer the stage that was dealt. A score is at most `max_score`."""
+    """The request of a player, by number, to answer the stage that was dealt. A score is at most `max_score`."""
 
+    number: int
     answer: Mapping[str, Any]
     max_score: int
     eyes: Eyes
@@ -68,7 +69,7 @@ class Answering:
         stage = stage_at(session.stage)
         judging = Judging(session, read_answer(stage, self.answer), now)
         try:
-            judgement = await self.eyes.run(judging) if stage.compares_drawings else judging()
+            judgement = await self.eyes.run(judging, self.number) if stage.compares_drawings else judging()
         except TooFast:
             raise RequestError(ErrorCode.TOO_FAST) from None
         score = min(judgement.score, self.max_score)

@@ -15,6 +15,7 @@ from structlog.testing import LogCapture
 
 import server.deepai
 from images.errors import ImageUnreadable
+from protocol.errors import RequestError
 from server.deepai import DeepAi
 from server.log import Log
 from storage.postgres import StoreUnavailable
@@ -53,7 +54,7 @@ def HANG() -> web.StreamResponse:  # noqa: N802
 
 
 class AnyPicture:
-    async def check(self, *pictures: str) -> None:
+    async def check(self, _whose: int, *pictures: str) -> None:
         if "" in pictures:
             raise ImageUnreadable
 
@@ -83,7 +84,7 @@ async def asked(played: Api, log: Log) -> int:
     judge = DeepAi(played.url, KEY, AnyPicture(), log)
     try:
         return await judge.distance(
-            base64.b64encode(ONE).decode(), "data:image/png;base64," + base64.b64encode(OTHER).decode()
+            1, base64.b64encode(ONE).decode(), "data:image/png;base64," + base64.b64encode(OTHER).decode()
         )
     finally:
         await judge.close()
@@ -142,6 +143,19 @@ async def test_what_is_no_picture_is_sent_nowhere(log: Log) -> None:
     async with api(distance(1)) as played:
         judge = DeepAi(played.url, KEY, AnyPicture(), log)
         with pytest.raises(ImageUnreadable):
-            await judge.distance("", "")
+            await judge.distance(1, "", "")
         await judge.close()
         assert played.seen == []
+
+
+async def test_player_has_two_comparisons_under_way_and_others_theirs(log: Log) -> None:
+    one = base64.b64encode(ONE).decode()
+    async with api(HANG) as played:
+        judge = DeepAi(played.url, KEY, AnyPicture(), log)
+        asked = [asyncio.create_task(judge.distance(player, one, one)) for player in (1, 1, 1, 2)]
+        outcomes = await asyncio.gather(*asked, return_exceptions=True)
+        kinds = [type(outcome) for outcome in outcomes]
+        assert kinds == [StoreUnavailable, StoreUnavailable, RequestError, StoreUnavailable]
+        with pytest.raises(StoreUnavailable):  # those are over: no refusal
+            await judge.distance(1, one, one)
+        await judge.close()

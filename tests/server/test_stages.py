@@ -50,7 +50,7 @@ class Table:
 
     async def answer(self, answer: dict[str, Any], *, after: float = 0, key: str | None = None) -> Outcome:
         self.clock.advance(seconds=after)
-        return await self.sessions.answer(self.number, Answering(answer, MOST, self.eyes), key)
+        return await self.sessions.answer(self.number, Answering(self.number, answer, MOST, self.eyes), key)
 
     async def refused(self, answer: dict[str, Any], *, after: float = 0, key: str | None = None) -> ErrorCode:
         with pytest.raises(RequestError) as caught:
@@ -271,5 +271,5 @@ async def test_score_is_cut_to_the_most_that_a_stage_may_have(table: Table) -> N
     await table.start()
     answer = perfect_data(await table.deal())
     table.clock.advance(seconds=60)
-    outcome = await table.sessions.answer(table.number, Answering(answer, 100, table.eyes), None)
+    outcome = await table.sessions.answer(table.number, Answering(table.number, answer, 100, table.eyes), None)
     assert outcome.score == 100
