@@ -30,7 +30,7 @@ from tests.server.test_drawing import picture
 from tests.stores import Stores
 
 #: Where bodies are held while they come.
-READERS = {http.HttpEdge._read.__code__, web.RequestHandler.data_received.__code__}  # noqa: SLF001
+READERS = {http.HttpEdge._read.__code__, web.RequestHandler.data_received.__code__}
 FRIEND = "https://friend.example"
 SESSION_FIELDS = {
     "sessionId",
