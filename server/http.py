@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from protocol.client_messages import (
     AnswerData,
@@ -59,6 +60,8 @@ STALE_HEADER: Final = "Braingame-Stale"
 #: For requests that are being answered when the server stops. aiohttp waits this long up to three times.
 _SHUTDOWN_SECONDS: Final = 2.0
 _RETRY_AFTER_DEFAULT_SECONDS: Final = 1
+#: How aiohttp says that what it reads is no HTTP.
+_BROKEN: Final = (HttpProcessingError, web.RequestPayloadError)
 #: Fields of queries that are texts even where they look like numbers.
 _TEXTS: Final = ("board", "find")
 _SECURITY_HEADERS: Final = {
@@ -131,6 +134,8 @@ class HttpEdge:
             access_log=None,
             shutdown_timeout=_SHUTDOWN_SECONDS,
             keepalive_timeout=KEEP_ALIVE_SECONDS,
+            # A few bytes could become gigabytes.
+            auto_decompress=False,
         )
         await runner.setup()
         try:
@@ -365,18 +370,39 @@ class HttpEdge:
         most = self._max_body_bytes if at_most is None else at_most
         if (request.content_length or 0) > most:
             raise RequestError(ErrorCode.TOO_LARGE)
-        try:
-            async with asyncio.timeout(self._body_seconds):
-                body = await request.read()
-        except TimeoutError:
-            self._metrics.limit_hit("message_seconds")
-            request[_LAST] = True
-            raise RequestError(ErrorCode.MALFORMED, "The body did not come in time.") from None
-        if len(body) > most:
-            raise RequestError(ErrorCode.TOO_LARGE)
+        if any(coding.strip().lower() != "identity" for coding in request.headers.getall("Content-Encoding", [])):
+            raise RequestError(ErrorCode.UNSUPPORTED_MEDIA_TYPE, "The body has to come uncompressed.")
+        body = await self._read(request, most)
         if body and request.content_type != _JSON:
             raise RequestError(ErrorCode.UNSUPPORTED_MEDIA_TYPE)
         return decode_data(model, body, **more)
+
+    async def _read(self, request: web.Request, most: int) -> bytes:
+        """The body, of which no more than `most` bytes and one piece are ever held."""
+        body = bytearray()
+        problem = None
+        try:
+            async with asyncio.timeout(self._body_seconds):
+                async for piece in request.content.iter_any():
+                    body += piece
+                    if len(body) > most:
+                        break
+        except TimeoutError:
+            self._metrics.limit_hit("message_seconds")
+            request[_LAST] = True
+            problem = "The body did not come in time."
+        except (OSError, *_BROKEN) as broken:
+            # A client that went away, or sent nonsense. The request's stream keeps this error, which keeps the frames
+            # it came through, with the body: only the garbage collector could free them.
+            broken.__traceback__ = None
+            request[_LAST] = True
+            problem = "The body is not complete."
+        # Out here, so that the new error does not keep the old one.
+        if problem is not None:
+            raise RequestError(ErrorCode.MALFORMED, problem)
+        if len(body) > most:
+            raise RequestError(ErrorCode.TOO_LARGE)
+        return bytes(body)
 
     async def _keyed_body(self, request: web.Request, model: type[T]) -> T:
         key = request.headers.get("Idempotency-Key")

@@ -17,7 +17,10 @@ MAX_CHARACTERS: Final = 120
 def join_code(url: str, host: str | None) -> bytes:
     """The address as SVG, dark on light whatever the page's theme. Only addresses on `host`, the one that was asked,
     so that nobody shows codes of ours for somewhere else; raises RequestError with `invalid`."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        parts = urlsplit("")
     if parts.scheme not in ("http", "https") or parts.netloc != host or len(url) > MAX_CHARACTERS:
         raise invalid("url", f"an address of this server, at most {MAX_CHARACTERS} characters")
     out = io.BytesIO()

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import gzip
 import io
 import json
 from collections.abc import AsyncIterator
 from datetime import datetime
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import aiohttp
 import asyncpg
 import pytest
+from aiohttp import web
 
 from protocol.errors import ERRORS, ErrorCode
 from protocol.http_routes import ROUTES
@@ -20,10 +24,13 @@ from server import http, limits
 from server.actions import Actions
 from tests.server.clients import client_of
 from tests.server.edge import Edge, edge_on, raw_to
+from tests.server.fakes import DEADLINE
 from tests.server.gate import Gate
 from tests.server.test_drawing import picture
 from tests.stores import Stores
 
+#: Where bodies are held while they come.
+READERS = {http.HttpEdge._read.__code__, web.RequestHandler.data_received.__code__}
 FRIEND = "https://friend.example"
 SESSION_FIELDS = {
     "sessionId",
@@ -482,6 +489,51 @@ async def test_body_of_another_type_is_refused(player: Caller) -> None:
 async def test_body_that_is_too_large_is_refused(player: Caller) -> None:
     body = b'{"score":1}' + b" " * limits.MESSAGE_BYTES
     await player.refused(413, "too_large", "POST", "/api/sessions/last/complete", body)
+
+
+async def test_body_without_a_length_is_read_no_further_than_it_may_be_long(edge: Edge) -> None:
+    async with raw_to(edge) as raw:
+        raw.send(
+            "POST /login HTTP/1.1", f"Host: {edge.netloc}", "Content-Type: application/json",
+            "Transfer-Encoding: chunked",
+        )  # fmt: skip
+        piece = b"%x\r\n%s\r\n" % (limits.MESSAGE_BYTES + 1, b" " * (limits.MESSAGE_BYTES + 1))
+        raw.writer.write(piece)
+        # Without its end.
+        answer = await raw.answer()
+        assert (answer.status, json.loads(answer.body)["code"]) == (413, "too_large")
+
+
+async def test_compressed_body_is_refused_unread(player: Caller) -> None:
+    bomb = gzip.compress(b" " * 10_000_000)
+    for coding in ("gzip", "deflate", "br", "zstd", "identity, gzip", "GZIP", "nonsense"):
+        await player.refused(415, "unsupported_media_type", "POST", "/login", bomb, Content_Encoding=coding)
+    assert (await player.post("/api/sessions", b"{}", Content_Encoding="identity"))[0] == 201
+
+
+async def test_client_that_leaves_in_its_body_leaves_nothing_behind_and_is_no_error_of_ours(player: Caller) -> None:
+    edge = player.edge
+    gc.collect()
+    gc.disable()
+    try:
+        for framing, sent in (
+            ("Content-Length: 60000", b" " * 50_000),
+            ("Transfer-Encoding: chunked", b"c350\r\n" + b" " * 50_000 + b"\r\n"),
+        ):
+            async with raw_to(edge) as raw:
+                raw.send("POST /refresh HTTP/1.1", f"Host: {edge.netloc}", "Content-Type: application/json", framing)
+                raw.writer.write(sent)
+                await raw.writer.drain()
+                await scraped(player)  # it has been read by now
+        counted = 'braingame_http_requests_total{method="POST",route="/refresh",status="4xx"} 2.0'
+        async with asyncio.timeout(DEADLINE):
+            while counted not in (await scraped(player))[1]:
+                pass
+        kept = [one for one in gc.get_objects() if isinstance(one, FrameType) and one.f_code in READERS]
+        assert kept == []
+    finally:
+        gc.enable()
+    assert 'route="/refresh",status="5' not in (await scraped(player))[1]
 
 
 async def test_unknown_fields_are_named(player: Caller) -> None:

@@ -27,6 +27,8 @@ def test_another_address_is_another_code() -> None:
         "http://game.test@elsewhere.example/",
         "javascript:alert(1)",
         "//game.test/",
+        "http://[",
+        "http://\uff0f@x",
         f"http://game.test/{'x' * 200}",
     ],
 )
