@@ -31,6 +31,9 @@ MAX_BYTES: Final = 4 * 1024 * 1024
 #: 4 to 16 bytes for each: 210 MB were seen for a WebP of this size, and less for the others.
 MAX_PIXELS: Final = 4096 * 3072
 
+#: Pixels on either side. A picture of one column takes a second of CPU, as large as it may be by its pixels.
+MAX_SIDE: Final = 8192
+
 #: Pixels on the longer side of what lines are looked for in. A line of two pixels is still one in a picture of 1024.
 WORKING_SIDE: Final = 512
 
@@ -55,8 +58,7 @@ def decode(picture: str) -> Drawing:
     ImageTooLarge and ImageUnreadable.
     """
     container = read_container(_file_in(picture))
-    if container.width * container.height > MAX_PIXELS:
-        raise ImageTooLarge(f"{container.width} x {container.height} pixels")
+    _check_size(container.width, container.height)
     return drawing_of(_pixels(container))
 
 
@@ -78,12 +80,16 @@ def _file_in(picture: str) -> bytes:
         raise ImageUnreadable("not base64") from error
 
 
+def _check_size(width: int, height: int) -> None:
+    if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
+        raise ImageTooLarge(f"{width} x {height} pixels")
+
+
 def _pixels(container: Container) -> NDArray[np.uint8]:
     """Decode to RGBA of shape (height, width, 4), turned upright, at most WORKING_SIDE on the longer side."""
     try:
         with _OPENERS[container.kind](io.BytesIO(container.data)) as image:
-            if image.width * image.height > MAX_PIXELS:  # the decoder's own reading of the headers counts as well
-                raise ImageTooLarge(f"{image.width} x {image.height} pixels")
+            _check_size(image.width, image.height)  # the decoder's own reading of the headers counts as well
             # A JPEG can be decoded at a half, a quarter or an eighth of its size. Never to less than is wanted.
             image.draft(None, (WORKING_SIDE, WORKING_SIDE))
             pixels = _shrunk(image)

@@ -24,6 +24,8 @@ _WIRE: Final = ConfigDict(
 )
 #: An error names at most this many places of an answer.
 _MAX_FIELDS_NAMED: Final = 5
+#: Of the name of a field that is not there: what is sent back is no larger for a longer one.
+MAX_NAME_ECHOED: Final = 64
 
 
 def _adapter(values: type[Any]) -> TypeAdapter[Any]:
@@ -76,6 +78,6 @@ def _described(stage: Stage, values: type[Any], schema: dict[str, Any]) -> dict[
 
 
 def _problem(error: Any) -> FieldProblem:
-    path = ".".join(["answer", *map(str, error["loc"])])
+    path = ".".join(["answer", *(str(part)[:MAX_NAME_ECHOED] for part in error["loc"])])
     message = {"unexpected_keyword_argument": "unknown field", "missing": "required"}.get(error["type"], error["msg"])
     return FieldProblem(path, message.removeprefix("Value error, "))

@@ -45,6 +45,8 @@ class Answer:
     def __post_init__(self) -> None:
         if len(self.rounds) > ROUNDS or any(len(taps) > 2 * ROUNDS for taps in self.rounds):
             raise ValueError(f"at most {ROUNDS} rounds of {2 * ROUNDS} taps")
+        if any(not 0 <= tile < TILES for taps in self.rounds for tile in taps):
+            raise ValueError(f"tiles from 0 to {TILES - 1}")
 
 
 class Sequence:

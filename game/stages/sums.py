@@ -20,6 +20,8 @@ LEVELS: Final = 10
 PER_LEVEL: Final = 24
 RAISE_AFTER: Final = 3
 MAX_RESULTS: Final = 200
+#: No result comes near it. What is answered is kept.
+RESULT_BOUND: Final = 10**9
 _SECONDS: Final = 60
 #: To read a sum and to type its result.
 _LEAST_RIGHT: Final = timedelta(seconds=0.5)
@@ -49,6 +51,8 @@ class Answer:
     def __post_init__(self) -> None:
         if len(self.results) > MAX_RESULTS:
             raise ValueError(f"at most {MAX_RESULTS} results")
+        if any(result is not None and abs(result) >= RESULT_BOUND for result in self.results):
+            raise ValueError(f"results of up to {len(str(RESULT_BOUND - 1))} digits")
 
 
 class Sums:

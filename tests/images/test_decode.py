@@ -238,3 +238,11 @@ def test_any_text_is_refused_as_unreadable(sent: str) -> None:
 
 def test_a_hand_s_drawings_are_all_read() -> None:
     assert not any(decode(text(Hand(seed).draw(MOTIFS["cup"]))).blank for seed in range(5))
+
+
+@pytest.mark.parametrize("size", [(1, 8193), (8193, 1)])
+def test_picture_of_a_side_that_is_too_long_is_refused(size: tuple[int, int]) -> None:
+    kept = io.BytesIO()
+    Image.new("L", size, 255).save(kept, "PNG")
+    with pytest.raises(ImageTooLarge):
+        decode(base64.b64encode(kept.getvalue()).decode())

@@ -82,3 +82,22 @@ def test_examples_in_the_contract_are_answers_to_its_games(stage: Stage) -> None
     answers = [message["data"]["answer"] for message in client_examples("stage.answer")]
     (answer,) = [answer for answer in answers if name in answer]
     assert isinstance(read_answer(stage, answer), stage.answer_class)
+
+
+@pytest.mark.parametrize("tile", [-9, -1, 9, 10**4000])
+def test_tile_that_is_not_on_the_board_is_no_answer(tile: int) -> None:
+    sequence = STAGES["sequence"]
+    assert problems(sequence, {"rounds": [[0, 8], [tile]]})[0][0].startswith("answer")
+
+
+@pytest.mark.parametrize("result", [10**9, -(10**9), 10**4000])
+def test_result_of_more_than_nine_digits_is_no_answer(result: int) -> None:
+    sums = STAGES["sums"]
+    assert read_answer(sums, {"results": [10**9 - 1, 1 - 10**9, None]}).results[0] == 10**9 - 1
+    assert problems(sums, {"results": [None, result]})[0][0].startswith("answer")
+
+
+@every_stage
+def test_unknown_field_of_a_long_name_is_named_in_short(stage: Stage) -> None:
+    name = next(iter(stage.answer_class.__dataclass_fields__))
+    assert problems(stage, {name: [], "x" * 3_000_000: 1}) == [("answer." + "x" * 64, "unknown field")]
