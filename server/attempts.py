@@ -41,9 +41,8 @@ LONGEST_DELAY_SECONDS: Final = 300.0
 PATIENCE_SECONDS: Final = 0.1
 #: ... and does not ask for so long.
 _REST_SECONDS: Final = 1.0
-#: Passwords of one account from one address that are looked at together. A guesser with more connections would have
-#: as many guesses before the first is counted.
-_AT_ONCE: Final = 50
+#: Seconds to wait for whoever has as many passwords under way as wrong ones are free.
+_UNDER_WAY_SECONDS: Final = 1.0
 #: How long an address counts as one where the player has logged in.
 _KNOWN_SECONDS: Final = 30 * 24 * 3600
 #: Counters that a node keeps for itself, some 300 bytes each.
@@ -155,17 +154,23 @@ class Attempts:
             # Whoever guesses elsewhere does not keep the player out here.
             states[1] = (0.0, 0.0)
         self._refuse(names, [wait for wait, _ in states])
-        tried_enough = states[0][1] >= self._here.free
-        if self._under_way[pair] >= (1 if tried_enough else _AT_ONCE):
-            self._refuse(["login_account"], [1.0])
-        self._under_way[pair] += 1
+        # What is under way may all be wrong. What this node has counted while Redis answered is not in that answer yet.
+        here, _ = self._local.look(counted, None)
+        for index, (one, name) in enumerate(zip(counted, names, strict=True)):
+            count = max(states[index][1], here[index][1])
+            exempt = is_known and index == 1
+            if not exempt and self._under_way[one.name] >= max(1, one.rule.free - count):
+                self._refuse([name], [_UNDER_WAY_SECONDS])
+        for one in counted:
+            self._under_way[one.name] += 1
         attempt = Try()
         try:
             yield attempt
         finally:
-            self._under_way[pair] -= 1
-            if not self._under_way[pair]:
-                del self._under_way[pair]
+            for one in counted:
+                self._under_way[one.name] -= 1
+                if not self._under_way[one.name]:
+                    del self._under_way[one.name]
         if attempt.right:
             await self._forget(pair, known)
         elif attempt.right is False:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator
+from functools import partial
 
 import pytest
 
@@ -32,7 +33,7 @@ class Busy:
         await asyncio.sleep(0)
 
     async def ask(self, whose: str | None, *names: str) -> list[asyncio.Task[None]]:
-        tasks = [asyncio.create_task(self.pool.run(lambda name=name: self.done.append(name), whose)) for name in names]
+        tasks = [asyncio.create_task(self.pool.run(partial(self.done.append, name), whose)) for name in names]
         await asyncio.sleep(0)
         return tasks
 
