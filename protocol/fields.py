@@ -56,6 +56,14 @@ def _check_email(value: str) -> str:
     return checked.normalized
 
 
+def normal_email(text: str) -> str:
+    """The text as an account's email is kept; as it is where it is no email."""
+    try:
+        return _check_email(text)
+    except PydanticCustomError:
+        return text
+
+
 def _check_username(value: str) -> str:
     stripped = value.strip()
     name = unicodedata.normalize("NFKC", stripped).strip() if len(stripped) <= _MAX_RAW_USERNAME_CHARACTERS else ""

@@ -307,6 +307,9 @@ class Actions:
                 self.check_room(login)
         state = await self._sessions.last(login.player.number)
         if not isinstance(caller, Visitor):
+            if not crowded_ok and not _is_already(caller, login):
+                # Once more: others may have come in meanwhile.
+                self.check_room(login)
             caller.become(login)
         return AuthenticatedData(
             token=granted.token,

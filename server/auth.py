@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 
 from protocol.client_messages import LoginData, PasswordData, RegisterData
 from protocol.errors import ErrorCode, RequestError
+from protocol.fields import normal_email
 from server.attempts import Attempts, Try
 from server.clock import Clock
 from server.passwords import Passwords
@@ -90,9 +91,11 @@ class Authentication:
     async def log_in(self, data: LoginData, address: str | None = None) -> Granted:
         """Check the credentials and open a login. An unknown email takes as long as a wrong password, and is slowed
         down like one."""
-        async with self._attempt(data.email, address) as attempt:
+        # As it was kept when it was registered, from the same keys of a keyboard.
+        email = normal_email(data.email)
+        async with self._attempt(email, address) as attempt:
             # PostgreSQL takes no NUL in a text, and no email has one.
-            found = None if "\0" in data.email else await self._accounts.find_by_email(data.email)
+            found = None if "\0" in email else await self._accounts.find_by_email(email)
             attempt.right = await self._passwords.check(data.password, found[1] if found else None, address)
         if found is None or not attempt.right:
             raise RequestError(ErrorCode.INVALID_CREDENTIALS)

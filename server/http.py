@@ -65,6 +65,8 @@ _BROKEN: Final = (HttpProcessingError, web.RequestPayloadError)
 #: Fields of queries that are texts even where they look like numbers.
 _TEXTS: Final = ("board", "find")
 _SECURITY_HEADERS: Final = {
+    # Without the versions of libraries, which aiohttp would name.
+    "Server": "braingame",
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
         "font-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"

@@ -52,6 +52,9 @@ def configure(level: Level = "info", form: Format = "auto", *, secrets: Collecti
         )
     )
     logging.basicConfig(handlers=[handler], level=_OF_LIBRARIES, force=True)
+    # It logs what anybody sends that is no HTTP, with a traceback and the bytes. Errors of handlers are logged by
+    # server/http.py.
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
     logger: Log = structlog.get_logger()
 
     def unforeseen(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> Any:

@@ -99,6 +99,14 @@ async def test_player_logs_in_with_the_email_in_whatever_case(auth: Authenticati
     assert granted.refresh_token is not None
 
 
+@pytest.mark.parametrize("email", ["jose\u0301@example.test", "ada@xn--bcher-kva.example", "ada@\uff45xample.test"])
+async def test_player_logs_in_with_the_email_as_it_was_registered(auth: Authentication, email: str) -> None:
+    """It is kept in its normal form, which not every keyboard writes."""
+    registered = await auth.register(data(email))
+    granted = await auth.log_in(LoginData(email=email, password=PASSWORD))
+    assert granted.login.player == registered
+
+
 async def test_wrong_password_and_unknown_email_are_told_alike(auth: Authentication) -> None:
     await auth.register(data())
     errors = []
