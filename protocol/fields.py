@@ -31,8 +31,16 @@ MAX_SCORE: Final = 2**63 - 1
 # U+202A..U+202E and U+2066..U+2069 turn the direction of the text around a name, so one player's name could disguise
 # the next row of a board.
 _DIRECTION_OVERRIDES: Final = frozenset(map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A))))
-# Nothing to see, but a different name: soft hyphen, fillers, zero-width marks that no script or emoji needs.
-_INVISIBLE: Final = frozenset("\u00ad\u115f\u1160\u180e\u200b\u200e\u200f\u2060\u2061\u2062\u2063\u2064\ufeff")
+# Nothing to see, but a different name: what Unicode calls default ignorable (DerivedCoreProperties), interlinear marks
+# and the blank of Braille. Joiners and the variation selector of emoji are taken, since scripts and emoji need them; by
+# them alone no two names differ (storage/accounts.py).
+_INVISIBLE_RANGES: Final = (
+    *((0xAD, 0xAD), (0x34F, 0x34F), (0x61C, 0x61C), (0x115F, 0x1160), (0x17B4, 0x17B5), (0x180B, 0x180F)),
+    *((0x200B, 0x200B), (0x200E, 0x200F), (0x2060, 0x206F), (0x2800, 0x2800), (0x3164, 0x3164), (0xFE00, 0xFE0E)),
+    *((0xFEFF, 0xFEFF), (0xFFA0, 0xFFA0), (0xFFF0, 0xFFFB), (0x1BCA0, 0x1BCA3), (0x1D173, 0x1D17A)),
+    (0xE0000, 0xE0FFF),
+)
+_INVISIBLE: Final = frozenset(chr(code) for first, last in _INVISIBLE_RANGES for code in range(first, last + 1))
 _NOT_ALONE: Final = frozenset({"Mn", "Me", "Mc", "Cf", "Zs"})
 # Not "Cn": an emoji that is younger than this Python's tables is unassigned to them.
 _UNPRINTABLE: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})

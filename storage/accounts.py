@@ -89,9 +89,18 @@ _TAKE_OFF: Final = """
 """
 
 
+#: Zero-width non-joiner and joiner, and the selector of the coloured form of an emoji.
+_JOINERS: Final = dict.fromkeys((0x200C, 0x200D, 0xFE0F))
+
+
 def without_case(text: str) -> str:
-    """What emails and usernames are compared by."""
+    """What emails are compared by."""
     return text.casefold()
+
+
+def name_key(username: str) -> str:
+    """What usernames are compared by: nobody sees a joiner."""
+    return without_case(username).translate(_JOINERS)
 
 
 class Accounts:
@@ -102,7 +111,7 @@ class Accounts:
 
     async def check_free(self, email: str, username: str) -> None:
         """Raise EmailTaken or UsernameTaken early, before a password is hashed; `register` decides."""
-        row = await self._postgres.fetchrow(_TAKEN, without_case(email), without_case(username))
+        row = await self._postgres.fetchrow(_TAKEN, without_case(email), name_key(username))
         assert row is not None  # noqa: S101
         if row["email"]:
             raise EmailTaken
@@ -120,7 +129,7 @@ class Accounts:
                     email,
                     without_case(email),
                     username,
-                    without_case(username),
+                    name_key(username),
                     password_hash,
                     at,
                 )

@@ -463,6 +463,19 @@ def test_only_none_is_left_out(value: object, left_out: bool) -> None:
     assert is_none(value) is left_out
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        *(0x34F, 0x61C, 0x115F, 0x17B4, 0x180B, 0x200E, 0x202A, 0x2065, 0x206F, 0x2800, 0x3164, 0xFE00, 0xFEFF, 0xFFA0),
+        *(0xFFF9, 0x1BCA0, 0x1D173, 0xE0020, 0xE0100),
+    ],
+)
+def test_name_that_looks_like_another_by_what_nobody_sees_is_refused(code: int) -> None:
+    for name in (f"Ada{chr(code)}", f"A{chr(code)}da", chr(code)):
+        with pytest.raises(ValidationError):
+            USERNAME.validate_python(name)
+
+
 @pytest.mark.parametrize("name", ["\u200b", "Ada\u200b", "A\u00adda", "\ufeffAda", "\u3164", "\u0301", "\u200d"])
 def test_name_that_looks_like_another_or_like_nothing_is_refused(name: str) -> None:
     with pytest.raises(ValidationError):

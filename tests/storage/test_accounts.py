@@ -152,6 +152,13 @@ async def test_check_says_nothing_when_both_are_free(accounts: Accounts) -> None
     await accounts.check_free("bob@example.test", "bob")
 
 
+@pytest.mark.parametrize("joiner", ["\u200c", "\u200d", "\ufe0f"])
+async def test_names_that_differ_by_a_joiner_only_are_one(accounts: Accounts, joiner: str) -> None:
+    await register(accounts, "ada@example.test", "Ada")
+    with pytest.raises(UsernameTaken):
+        await register(accounts, "somebody@example.test", f"A{joiner}da")
+
+
 @pytest.mark.parametrize("asked", ["ann.straße@example.test", "ANN.STRASSE@EXAMPLE.TEST", "Ann.Straße@Example.Test"])
 async def test_player_is_found_by_email_in_any_case(accounts: Accounts, asked: str) -> None:
     player = await register(accounts, "Ann.Straße@example.test", "ann")
