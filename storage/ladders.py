@@ -24,8 +24,10 @@ _ENTRIES: Final = """
     ORDER BY number
     LIMIT $3
 """
+# A name of its own for the text: ORDER BY would take the column of the result for that of the table, and sort 1000
+# before 999.
 _CHANGES: Final = """
-    SELECT changed_by::text, ladder, number, passed_all_games, total_score, achieved_at, removed
+    SELECT changed_by::text AS change, ladder, number, passed_all_games, total_score, achieved_at, removed
     FROM ladder_entries
     WHERE (changed_by, ladder, number) > ($1::text::xid8, $2, $3) AND changed_by < $4::text::xid8
     ORDER BY changed_by, ladder, number
@@ -97,7 +99,7 @@ class Ladders:
             for row in rows:
                 chunk.setdefault(row["ladder"], []).append(_standing(row))
             yield chunk
-            changed_by, ladder, number = rows[-1]["changed_by"], rows[-1]["ladder"], rows[-1]["number"]
+            changed_by, ladder, number = rows[-1]["change"], rows[-1]["ladder"], rows[-1]["number"]
 
     async def ranked(self, ladder: str, limit: int) -> list[Entry]:
         """The top of a ladder by PostgreSQL's own sorting, to hold the projection against."""

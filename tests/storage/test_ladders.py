@@ -232,6 +232,21 @@ async def test_readers_who_go_from_horizon_to_horizon_miss_nothing(
     assert len(held) == 6 * len(numbers)
 
 
+async def test_changes_come_whole_where_numbers_of_transactions_grow_by_a_digit(
+    ladders: Ladders, sql: Sql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """999 comes before 1000, as numbers do and texts do not."""
+    monkeypatch.setattr("storage.ladders._CHUNK", 2)
+    expected = await fill(sql, ALL_TIME, 9)
+    for each in expected:
+        await sql.execute(
+            "UPDATE ladder_entries SET changed_by = $1::text::xid8 WHERE number = $2",
+            str(994 + each.number),
+            each.number,
+        )
+    assert await changes(ladders, 990, 1010) == {ALL_TIME: expected}
+
+
 async def test_changes_of_one_large_transaction_come_whole_over_several_chunks(ladders: Ladders, sql: Sql) -> None:
     before = await ladders.horizon()
     async with sql.transaction():
