@@ -238,12 +238,9 @@ async def test_changes_come_whole_where_numbers_of_transactions_grow_by_a_digit(
     """999 comes before 1000, as numbers do and texts do not."""
     monkeypatch.setattr("storage.ladders._CHUNK", 2)
     expected = await fill(sql, ALL_TIME, 9)
+    change = "UPDATE ladder_entries SET changed_by = $1::text::xid8 WHERE number = $2"
     for each in expected:
-        await sql.execute(
-            "UPDATE ladder_entries SET changed_by = $1::text::xid8 WHERE number = $2",
-            str(994 + each.number),
-            each.number,
-        )
+        await sql.execute(change, str(994 + each.number), each.number)
     assert await changes(ladders, 990, 1010) == {ALL_TIME: expected}
 
 
