@@ -47,8 +47,13 @@ class Gate:
     async def shut(self) -> None:
         """The store has gone: connections break, new ones are refused."""
         if self._listener is not None:
-            self._listener.close()
-            self._listener = None
+            listener, self._listener = self._listener, None
+            for one in listener.sockets:
+                asyncio.get_running_loop().remove_reader(one)
+            # What was just accepted has its transport by then; asyncio would lose it if its server were closed already.
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            listener.close()
         for writers in self._open.values():
             for writer in writers:
                 writer.transport.abort()

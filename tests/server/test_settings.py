@@ -60,7 +60,7 @@ def test_no_setting_is_needed() -> None:
         "sockets_per_address": 1000,
         "sockets_per_account": 200,
         "doorway_connections": 10_000,
-        "failures_per_account": 10,
+        "failures_per_account": 30,
         "failures_per_account_anywhere": 100,
         "failures_per_address": 200,
         "registrations_per_address": 300,

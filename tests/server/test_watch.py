@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -45,7 +46,12 @@ class Tracing:
 class Watching:
     def __init__(self, *, traced: bool = False, debug: bool = True) -> None:
         self.capture = LogCapture()
-        log = structlog.wrap_logger(None, processors=[structlog.processors.add_log_level, self.capture])
+        log = structlog.wrap_logger(
+            None,
+            processors=[structlog.processors.add_log_level, self.capture],
+            # Whatever level another test has set for the process.
+            wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
+        )
         self.tracing = Tracing(all_of_them=traced)
         self.watch = Watch(log, self.tracing, debug=debug)
 
