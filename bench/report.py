@@ -43,7 +43,7 @@ _INTRO: Final = """# Benchmarks
 Written by `make bench`, which measures all of this and takes about an hour; `make bench ARGS="fanout --rounds 5"` measures one part,
 `make bench ARGS=report` writes this page again from `bench/results/`. Do not edit it by hand.
 
-Each figure is the median of several rounds, in brackets the least and the most. What is compared was run in turn, in one
+Each figure is the median of its rounds, in brackets the least and the most; without brackets there was one round. What is compared was run in turn, in one
 run. The server, ours or a peer, has one core; PostgreSQL, Valkey and the load have the other. So the stores' time counts against all
 alike, and a maximum is a maximum of this machine, not of the software: **read ratios, not figures**.
 """
@@ -401,10 +401,10 @@ def page(results: Path) -> str:
         kept = json.loads(path.read_text())
         parts.append(section(kept["figures"]))
         machine = ", ".join(f"{what} {value}" for what, value in kept["machine"].items())
-        machines.setdefault(f"{machine}; {kept['measured_on']}", []).append(name)
+        machines.setdefault(f"{machine}; {kept['measured_on']}", []).append(" ".join([name, *kept["flags"]]))
     parts.append(_hot_paths(json.loads((results / "hot_paths.json").read_text())))
     where = "".join(f"- {', '.join(names)}: {machine}\n" for machine, names in machines.items())
-    parts.insert(1, f"Measured on\n{where}")
+    parts.insert(1, f"Measured by `python -m bench.…`\n{where}")
     return "\n".join(parts)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -13,10 +14,15 @@ FOLDER: Final = Path(__file__).parent / "results"
 
 
 def keep(name: str, figures: Any) -> None:
-    """Write them, with the machine and the day that they were measured on."""
+    """Write them, with the machine and the day that they were measured on, and the flags of the command."""
     FOLDER.mkdir(exist_ok=True)
-    kept = {"measured_on": datetime.now(UTC).date().isoformat(), "machine": description(), "figures": figures}
-    (FOLDER / f"{name}.json").write_text(json.dumps(kept, indent=2) + "\n")
+    held = {
+        "measured_on": datetime.now(UTC).date().isoformat(),
+        "machine": description(),
+        "flags": sys.argv[1:],
+        "figures": figures,
+    }
+    (FOLDER / f"{name}.json").write_text(json.dumps(held, indent=2) + "\n")
 
 
 def kept(name: str) -> Any:

@@ -206,7 +206,8 @@ None of 1 to 3 is built. They are what this design leaves open, in the order in 
 ## How far the simulation can be believed
 
 `bench/simulation.py` plays players, workers, batches and cores in a discrete simulation. Its five costs are fitted to one worker's CPU times alone;
-that rates and times come out right is the test.
+that rates and times come out right is the test. Where it is far off, as for one worker on a fast machine, it errs on the low side; why was
+not found out.
 
 {_simulated(simulation)}
 It knows nothing of contention inside PostgreSQL (locks of the log, hot index pages), of memory bandwidth, or of networks with a delay. All three make
